@@ -1,0 +1,1 @@
+"""The contract between the runner and a component: small and pure."""

@@ -1,0 +1,1 @@
+"""The way of a job: what to run, its steps, its folders."""

@@ -1,0 +1,1 @@
+"""What moves between Storage and a data folder."""

@@ -1,0 +1,1 @@
+"""The configurations as people write them, and the components they name."""

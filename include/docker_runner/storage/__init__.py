@@ -1,0 +1,1 @@
+"""Storages: where tables, files and state live."""

@@ -1,0 +1,252 @@
+"""The Storage protocol: what the runner asks of a Storage, whichever it is.
+
+Everything that a job's row writes is described first, as one :class:`Commit`, and then handed over in one call: the
+tables, the file records and the state become visible together or not at all. Times are aware datetimes in UTC, sizes
+are bytes, table ids are ``stage.c-bucket.table``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import Enum
+from pathlib import Path
+from typing import Any, Protocol
+
+
+class Operator(str, Enum):
+    """How a filter compares a column with its values."""
+
+    EQ = "eq"
+    NE = "ne"
+
+
+@dataclass(frozen=True)
+class Where:
+    """Rows whose ``column`` is (``eq``) or is not (``ne``) one of ``values``."""
+
+    column: str
+    values: tuple[str, ...]
+    operator: Operator = Operator.EQ
+
+
+@dataclass(frozen=True)
+class DeleteWhere:
+    """Rows to delete before a load: all conditions must hold (OM-57)."""
+
+    filters: tuple[Where, ...] = ()
+    changed_since: datetime | None = None
+    changed_until: datetime | None = None
+
+
+@dataclass(frozen=True)
+class MetadataItem:
+    """One entry of metadata of a table or a column."""
+
+    key: str
+    value: str
+    provider: str
+    timestamp: datetime | None = None
+    id: int | None = None
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table as Storage knows it. ``columns`` are in table order and do not contain the internal ``_timestamp``."""
+
+    id: str
+    columns: tuple[str, ...]
+    primary_key: tuple[str, ...]
+    created: datetime
+    last_import_date: datetime
+    last_change_date: datetime
+    rows: int
+    bytes: int
+    metadata: tuple[MetadataItem, ...] = ()
+    column_metadata: Mapping[str, tuple[MetadataItem, ...]] = field(default_factory=dict)
+
+    @property
+    def bucket(self) -> str:
+        """The bucket's id, e.g. ``in.c-main``."""
+        return self.id.rsplit(".", 1)[0]
+
+    @property
+    def name(self) -> str:
+        """The table's own name."""
+        return self.id.rsplit(".", 1)[1]
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """A bucket and what is in it."""
+
+    id: str
+    created: datetime
+    tables: int
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What an export wrote."""
+
+    columns: tuple[str, ...]
+    rows: int
+    bytes: int
+
+
+@dataclass(frozen=True)
+class StoredFile:
+    """A file in Storage. ``id`` only grows."""
+
+    id: int
+    name: str
+    created: datetime
+    tags: tuple[str, ...]
+    size_bytes: int
+    is_public: bool = False
+    is_permanent: bool = False
+    is_encrypted: bool = True
+    is_sliced: bool = False
+    max_age_days: int | None = None
+
+
+@dataclass(frozen=True)
+class FileQuery:
+    """Which files: all ``tags`` present, none of ``without_tags``, newest first, at most ``limit``."""
+
+    tags: tuple[str, ...] = ()
+    without_tags: tuple[str, ...] = ()
+    ids: tuple[int, ...] = ()
+    since_id: int | None = None
+    created_since: datetime | None = None
+    limit: int = 100
+
+
+@dataclass(frozen=True)
+class TableLoad:
+    """One CSV load of one table.
+
+    Attributes:
+        table_id: destination.
+        source: a CSV file (plain or gzip), or a folder of headless slices.
+        columns: names of the CSV's columns in file order; empty means that the first line is the header.
+        has_header: the first line is to be skipped although ``columns`` are given (OM-70).
+        primary_key: wanted key; None leaves the key of an existing table alone (and means none for a new one).
+        incremental: add and update rows instead of replacing all of them (OM-54).
+        delete_where: rows of the existing table to delete first (OM-55).
+        metadata, column_metadata: set after the load, replacing entries of the same key and provider.
+    """
+
+    table_id: str
+    source: Path
+    columns: tuple[str, ...] = ()
+    has_header: bool = False
+    primary_key: tuple[str, ...] | None = None
+    incremental: bool = False
+    delimiter: str = ","
+    enclosure: str = '"'
+    delete_where: tuple[DeleteWhere, ...] = ()
+    metadata: tuple[MetadataItem, ...] = ()
+    column_metadata: Mapping[str, tuple[MetadataItem, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class FileUpload:
+    """One file to store. ``name`` is the name that Storage shows."""
+
+    source: Path
+    name: str
+    tags: tuple[str, ...] = ()
+    is_public: bool = False
+    is_permanent: bool = False
+    is_encrypted: bool = True
+
+
+@dataclass(frozen=True)
+class StateKey:
+    """Whose state: a configuration, or one of its rows."""
+
+    component_id: str
+    config_id: str
+    row_id: str = ""
+    branch_id: str = ""
+
+
+@dataclass(frozen=True)
+class Commit:
+    """All that one row of a job writes, visible at once or not at all (D6).
+
+    Attributes:
+        key: identity of the attempt that produced the data. A commit whose key was committed before changes nothing
+            and gives the first one's result again, so that a retry after a lost answer never loads twice.
+        add_file_tags: tags to add to existing files, by file id.
+        state: new state documents by owner.
+    """
+
+    key: str
+    tables: tuple[TableLoad, ...] = ()
+    files: tuple[FileUpload, ...] = ()
+    add_file_tags: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
+    state: Mapping[StateKey, Mapping[str, Any]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class LoadedTable:
+    """What a load did. ``rows`` is the number of rows in the loaded file after removing duplicates of the key."""
+
+    table_id: str
+    rows: int
+    table_rows: int
+    columns: tuple[str, ...]
+    created: bool
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Committed:
+    """What a commit did; ``repeated`` is true when it had been done before."""
+
+    tables: tuple[LoadedTable, ...]
+    files: tuple[StoredFile, ...]
+    repeated: bool = False
+
+
+class Storage(Protocol):
+    """A Storage. Every method may raise ``StorageError``; unknown tables and files raise ``NotFoundError``."""
+
+    def buckets(self) -> Sequence[Bucket]:
+        """All buckets, by id."""
+
+    def tables(self, bucket: str | None = None) -> Sequence[Table]:
+        """All tables, or those of one bucket, by id."""
+
+    def table(self, table_id: str) -> Table:
+        """One table with its metadata; NotFoundError names tables with similar ids."""
+
+    def export_table(
+        self,
+        table_id: str,
+        target: Path,
+        *,
+        columns: Sequence[str] = (),
+        where: Where | None = None,
+        changed_since: datetime | None = None,
+        limit: int | None = None,
+    ) -> Exported:
+        """Write a table as CSV (IM-36): header, every field quoted, ``\\n`` line ends, NULL as empty text."""
+
+    def files(self, query: FileQuery) -> Sequence[StoredFile]:
+        """Files that match, newest id first."""
+
+    def download_file(self, file_id: int, target: Path) -> StoredFile:
+        """Write a stored file's content to ``target``; a sliced file becomes a folder."""
+
+    def state(self, key: StateKey) -> dict[str, Any]:
+        """The stored state document; an empty one when there is none."""
+
+    def commit(self, commit: Commit) -> Committed:
+        """Store everything that ``commit`` describes in one visible step."""
+
+    def drop_table(self, table_id: str) -> None:
+        """Remove a table and its rows."""

@@ -1,0 +1,1 @@
+"""Everything that knows Airflow: operators, the DAG factory, hooks and the plugin."""
