@@ -1,0 +1,112 @@
+"""What a container is to be, and how it ended."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+LABEL_PREFIX = "com.keboola.docker-runner."
+
+# Every container of the runner carries it, so that it is never taken for somebody else's.
+OWNER_LABEL = f"{LABEL_PREFIX}owner"
+OWNER = "docker-runner"
+
+_CPU_PERIOD_MICROSECONDS = 100_000
+
+
+@dataclass(frozen=True)
+class ContainerSpec:
+    """What to run and how.
+
+    Attributes:
+        name: unique name (CT-2); a container that a crashed attempt left under it is replaced.
+        image: what to run, best an image's id.
+        labels: labels with their full names (CT-3).
+        environment: environment variables.
+        data: folder that the container sees as ``/data``, as a path on the engine's machine.
+        tmp: folder that the container sees as ``/tmp``.
+        user: ``uid:gid``; None is the image's own user (CT-4).
+        memory_bytes: limit of memory; 0 is none.
+        memory_swap_bytes: limit of memory and swap together; None is the engine's default (CT-7).
+        cpus: share of processors, e.g. 0.5 or 2; 0 is no limit. More than the machine has is no error.
+        network: ``none``, ``bridge``, ``no-internet`` or a network of the engine (CT-5).
+        timeout_seconds: time limit; 0 is none (CT-12, D9).
+        sysctls: kernel parameters of the container's namespaces (CT-6).
+        pids_limit: most processes and threads.
+    """
+
+    name: str
+    image: str
+    labels: Mapping[str, str]
+    environment: Mapping[str, str] = field(repr=False)
+    data: Path
+    tmp: Path
+    user: str | None
+    memory_bytes: int
+    memory_swap_bytes: int | None = None
+    cpus: float = 0
+    network: str = "bridge"
+    timeout_seconds: int = 0
+    sysctls: Mapping[str, str] = field(default_factory=dict)
+    pids_limit: int = 4096
+
+    def to_engine(self, network: str) -> dict[str, Any]:
+        """The specification as the Engine API takes it (CT-1, D11).
+
+        Args:
+            network: network mode, from ``ensure_network``.
+        """
+        host: dict[str, Any] = {
+            # A bind mount, unlike a volume by path, fails when the folder is not there instead of creating it as root.
+            "Mounts": [
+                {"Type": "bind", "Source": str(self.data), "Target": "/data"},
+                {"Type": "bind", "Source": str(self.tmp), "Target": "/tmp"},  # noqa: S108 - the container's own
+            ],
+            "Memory": self.memory_bytes,
+            "MemorySwap": self.memory_swap_bytes or 0,
+            "CpuPeriod": _CPU_PERIOD_MICROSECONDS if self.cpus else 0,
+            # A quota, unlike NanoCpus, may exceed what the machine has: a component made for 4 runs on 2.
+            "CpuQuota": int(self.cpus * _CPU_PERIOD_MICROSECONDS),
+            "NetworkMode": network,
+            "PidsLimit": self.pids_limit,
+            "Sysctls": dict(self.sysctls),
+            "SecurityOpt": ["no-new-privileges"],
+            "CapDrop": [] if self.user is None else ["ALL"],
+            # No init: images that bring their own (s6, tini) insist on being process 1, and a container ends as a
+            # whole anyway. The log is read from the live stream; the engine's copy is bounded so that it cannot fill
+            # the disk, and stays readable with "docker logs" while the container exists.
+            "LogConfig": {"Type": "json-file", "Config": {"max-size": "20m", "max-file": "5"}},
+        }
+        config: dict[str, Any] = {
+            "Image": self.image,
+            "Env": [f"{name}={value}" for name, value in self.environment.items()],
+            "Labels": {**self.labels, OWNER_LABEL: OWNER},
+            "HostConfig": host,
+        }
+        if self.user is not None:
+            config["User"] = self.user
+        return config
+
+
+@dataclass(frozen=True)
+class ContainerOutcome:
+    """How a container ended.
+
+    Attributes:
+        container_id: its id; the container itself is removed.
+        exit_code: of its main process; 126 and 127 also when it could not be started.
+        oom_killed: the kernel killed a process of it for want of memory.
+        timed_out: it was killed at its time limit.
+        seconds: how long it ran.
+        stdout_tail, stderr_tail: the last 1 000 000 characters, redacted (CT-37).
+    """
+
+    container_id: str
+    exit_code: int
+    oom_killed: bool
+    timed_out: bool
+    seconds: float
+    stdout_tail: str = field(repr=False, default="")
+    stderr_tail: str = field(repr=False, default="")
