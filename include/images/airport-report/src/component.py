@@ -1,0 +1,74 @@
+"""Airport report: one short Markdown file about the punctuality of one airport."""
+
+import csv
+import logging
+import sys
+
+from keboola.component import ComponentBase, UserException
+from report import Summary, render
+
+MOST_WORST_DAYS = 31
+
+
+class Component(ComponentBase):
+    """Reads the airports and their daily delays, writes a report as a file."""
+
+    def run(self) -> None:
+        """The action ``run``."""
+        code = self._text("airport")
+        author = self._text("author")
+        airport = self._airport(code)
+        summary = Summary()
+        for row in self._rows("daily_delays.csv", ("day", "origin", "carrier", "flights", "cancelled", "delayed_share")):
+            if row["origin"] == code:
+                summary.add(row)
+        if not summary.days:
+            raise UserException(f"There are no flights of airport {code} in daily_delays.csv, so there is nothing to report.")
+
+        report = self.create_out_file_definition(
+            f"airport-report-{code}.md", tags=["airport-report", code], is_encrypted=True
+        )
+        with open(report.full_path, "w", encoding="utf-8") as file:
+            file.write(render(airport, summary, author=author, worst_days=self._worst_days()))
+        self.write_manifest(report)
+        logging.info("Report about %s (%s) written: %s days.", airport["name"], code, len(summary.days))
+
+    def _text(self, name: str) -> str:
+        value = self.configuration.parameters.get(name)
+        if not isinstance(value, str) or not value.strip():
+            raise UserException(f"Parameter {name!r} must be a text, not {value!r}.")
+        return value.strip()
+
+    def _worst_days(self) -> int:
+        number = self.configuration.parameters.get("worst_days", 3)
+        if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number <= MOST_WORST_DAYS:
+            raise UserException(f"Parameter 'worst_days' must be a whole number from 0 to {MOST_WORST_DAYS}, not {number!r}.")
+        return number
+
+    def _airport(self, code: str) -> dict[str, str]:
+        for row in self._rows("airports.csv", ("faa", "name", "lat", "lon", "alt")):
+            if row["faa"] == code:
+                return row
+        raise UserException(f"Parameter 'airport': there is no airport {code!r} in airports.csv.")
+
+    def _rows(self, name: str, columns: tuple[str, ...]):
+        tables = {table.name: table for table in self.get_input_tables_definitions()}
+        if name not in tables:
+            raise UserException(f"The input mapping must have a table with the destination {name!r}.")
+        with open(tables[name].full_path, encoding="utf-8", newline="") as file:
+            reader = csv.DictReader(file)
+            missing = [column for column in columns if column not in (reader.fieldnames or ())]
+            if missing:
+                raise UserException(f"{name} lacks the columns {', '.join(missing)}: add them to its input mapping.")
+            yield from reader
+
+
+if __name__ == "__main__":
+    try:
+        Component().execute_action()
+    except UserException as error:
+        logging.error("%s", error)
+        sys.exit(1)
+    except Exception:
+        logging.exception("The component failed.")
+        sys.exit(2)
