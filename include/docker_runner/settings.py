@@ -9,7 +9,7 @@
 | ``DOCKER_RUNNER_WORKSPACES`` | folder for the folders of runs | ``<home>/workspaces`` |
 | ``DOCKER_RUNNER_UID`` | user and group id of containers when the runner is root | ``1000`` |
 | ``DOCKER_RUNNER_KEYS`` | encryption keys, comma separated, the first one encrypts | the file ``<home>/keys`` |
-| ``DOCKER_RUNNER_DOCKER_CONN_ID`` | Airflow connection of the Docker engine | none: ``DOCKER_HOST`` or the local socket |
+| ``DOCKER_RUNNER_DOCKER_CONN_ID`` | Airflow connection of the engine | ``DOCKER_HOST`` or the local socket |
 """
 
 from __future__ import annotations

@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from enum import Enum
+from enum import StrEnum
 from pathlib import Path
 from typing import Any, Protocol
 
 
-class Operator(str, Enum):
+class Operator(StrEnum):
     """How a filter compares a column with its values."""
 
     EQ = "eq"

@@ -1,0 +1,177 @@
+"""The command line: ``docker-runner run | validate | encrypt | storage …``."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from docker_runner import storage_commands
+from docker_runner.errors import RunnerError, UserError
+from docker_runner.settings import Settings
+
+app = typer.Typer(
+    help="Run dockerized data components.", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
+)
+app.add_typer(storage_commands.app, name="storage")
+
+USER_ERROR, APPLICATION_ERROR = 1, 2
+
+
+def main() -> None:
+    """Run the command line; errors are one message on stderr, exit code 1 (the user's) or 2 (not the user's)."""
+    try:
+        app()
+    except RunnerError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        raise SystemExit(USER_ERROR if isinstance(error, UserError) else APPLICATION_ERROR) from None
+    except BrokenPipeError:
+        raise SystemExit(1) from None
+
+
+@app.command()
+def run(
+    configuration: Annotated[str, typer.Argument(help="<component>/<configuration>")],
+    mode: Annotated[str, typer.Option(help="run, or debug: store snapshots of the data folder, no results")] = "run",
+    tag: Annotated[str, typer.Option(help="image tag of the component instead of the registered one")] = "",
+    row: Annotated[list[str] | None, typer.Option(help="run only this row; may be repeated")] = None,
+    variable: Annotated[list[str] | None, typer.Option(help="name=value; may be repeated")] = None,
+) -> None:
+    """Run a configuration in this process: the same steps as its DAG."""
+    from docker_runner.job.resolution import JobRequest, resolve_job
+    from docker_runner.job.run import run_job
+    from docker_runner.job.tools import Tools
+    from docker_runner.project.component import ComponentRegistry
+    from docker_runner.project.configuration import Project
+
+    component_id, config_id = _ids(configuration)
+    settings = Settings.from_environment()
+    variables = dict(_name_and_value(text) for text in variable or [])
+    job = resolve_job(
+        Project(settings.project),
+        ComponentRegistry(settings.components),
+        component_id=component_id,
+        config_id=config_id,
+        request=JobRequest.from_params({"mode": mode, "tag": tag, "rows": row or [], "variables": variables}),
+        job_id=f"cli.{component_id}.{config_id}",
+        run_id=f"cli-{_now()}",
+    )
+    tools = Tools(settings, log=_log())
+    result = run_job(job, tools, on_step=_report_step)
+    for name, manifest in result.manifests.items():
+        if name.endswith("unload_output"):
+            _report_output(manifest)
+    if not job.rows:
+        print("No configurations executed: all rows are disabled.")
+
+
+@app.command()
+def validate(
+    configurations: Annotated[
+        list[str] | None, typer.Argument(help="<component>/<configuration> …; all by default")
+    ] = None,
+) -> None:
+    """Check configurations and the components they name, without running anything."""
+    from docker_runner.job.resolution import JobRequest, resolve_job
+    from docker_runner.project.component import ComponentRegistry
+    from docker_runner.project.configuration import Project
+
+    settings = Settings.from_environment()
+    project, registry = Project(settings.project), ComponentRegistry(settings.components)
+    wanted = [_ids(text) for text in configurations or []] or [entry.key for entry in project.entries()]
+    failed = 0
+    for component_id, config_id in wanted:
+        try:
+            rows = tuple(row.id for row in project.configuration(component_id, config_id).rows)
+            resolve_job(
+                project,
+                registry,
+                component_id=component_id,
+                config_id=config_id,
+                request=JobRequest(rows=rows),
+                job_id="validate",
+                run_id="",
+            )
+            print(f"ok      {component_id}/{config_id}")
+        except UserError as error:
+            failed += 1
+            print(f"broken  {component_id}/{config_id}: {error}")
+    if failed:
+        raise UserError(f"{failed} of {len(wanted)} configurations cannot be run.")
+
+
+@app.command()
+def encrypt(
+    component: Annotated[str, typer.Option(help="component that may read the secrets")],
+    file: Annotated[Path | None, typer.Argument(help="JSON file; its # values are encrypted in place")] = None,
+    value: Annotated[bool, typer.Option("--value", help="encrypt one value read from standard input")] = False,
+) -> None:
+    """Encrypt secrets for a component of this project: the # values of a file, or one value from standard input."""
+    from docker_runner.documents import read_json
+    from docker_runner.encryption import Encryptor, Scope
+    from docker_runner.project.configuration import Project
+
+    settings = Settings.from_environment()
+    encryptor = Encryptor.from_environment(settings.home, create=True)
+    scope = Scope(component=component, project=Project(settings.project).id)
+    if value == (file is not None):
+        raise UserError("Name a file, or give --value and the value on standard input.")
+    if file is None:
+        print(encryptor.encrypt_value(sys.stdin.read().rstrip("\n"), scope))
+        return
+    encrypted = encryptor.encrypt(read_json(file), scope)
+    temporary = file.with_name(f"{file.name}.new")
+    temporary.write_text(json.dumps(encrypted, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    temporary.replace(file)
+    print(f"Encrypted the # values of {file}.")
+
+
+def _ids(text: str) -> tuple[str, str]:
+    component_id, slash, config_id = text.partition("/")
+    if not (component_id and slash and config_id):
+        raise UserError(f"Name a configuration as <component>/<configuration>, not {text!r}.")
+    return component_id, config_id
+
+
+def _name_and_value(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not (name and equals):
+        raise UserError(f"Give a variable as name=value, not {text!r}.")
+    return name, value
+
+
+def _now() -> str:
+    from datetime import UTC, datetime
+
+    return datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")
+
+
+def _log() -> logging.Logger:
+    log = logging.getLogger("docker_runner")
+    if not log.handlers:
+        handler = logging.StreamHandler(sys.stderr)
+        handler.setFormatter(logging.Formatter("  %(message)s"))
+        log.addHandler(handler)
+        log.setLevel(logging.INFO)
+        log.propagate = False
+    return log
+
+
+def _report_step(row: str, step: str, seconds: float) -> None:
+    name = f"{row}.{step}".lstrip(".")
+    print(f"{seconds:6.2f} s  {name}", file=sys.stderr)
+
+
+def _report_output(manifest: dict[str, Any]) -> None:
+    for table in manifest.get("tables", []):
+        print(f"{table['id']}: {table['rows']} rows loaded, {table['table_rows']} in all")
+    for file in manifest.get("files", []):
+        print(f"file {file['id']}: {file['name']}, {file['bytes']} bytes")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,227 @@
+"""JSON documents at the edge: reading them, checking them against a schema, filling in defaults.
+
+Everything that a person or a component wrote passes through here once; behind it the code trusts what it holds.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Callable, Iterator, Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from docker_runner.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from jsonschema import ValidationError
+    from jsonschema.protocols import Validator
+
+HIDDEN = "[hidden]"
+_TYPE_NAMES = {
+    "object": "a map",
+    "array": "a list",
+    "string": "a text",
+    "number": "a number",
+    "integer": "a whole number",
+    "boolean": "true or false",
+    "null": "null",
+}
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file.
+
+    Raises:
+        ConfigurationError: the file is missing, is not UTF-8 or not JSON; names the line and column.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise ConfigurationError("The file does not exist.", file=path) from None
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(f"The file is not UTF-8 text (byte {error.start}).", file=path) from None
+    except OSError as error:
+        raise ConfigurationError(f"The file cannot be read: {error.strerror}.", file=path) from None
+    return parse_json(text, file=path)
+
+
+def parse_json(text: str, *, file: Path | str) -> Any:
+    """Parse JSON text; ``file`` is what an error names.
+
+    Raises:
+        ConfigurationError: the text is not JSON; names the line and column.
+    """
+    try:
+        return json.loads(text, parse_constant=_refuse_constant)
+    except json.JSONDecodeError as error:
+        place = f"line {error.lineno}, column {error.colno}"
+        raise ConfigurationError(f"This is not valid JSON ({place}): {error.msg}.", file=file) from None
+    except (ValueError, RecursionError) as error:
+        raise ConfigurationError(f"This is not valid JSON: {error}.", file=file) from None
+
+
+def parse_document(text: str, *, extension: str, file: Path | str) -> Any:
+    """Parse JSON, or YAML when the extension is ``yml`` (CD-11); empty text is None.
+
+    Raises:
+        ConfigurationError: the text is not in that format; names the place.
+    """
+    if not text.strip():
+        return None
+    if extension == "json":
+        return parse_json(text, file=file)
+    import yaml
+
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigurationError(f"This is not valid YAML: {error}", file=file) from None
+
+
+def _refuse_constant(name: str) -> float:
+    raise ValueError(f"{name} is not a JSON number")
+
+
+def read_object(path: Path, schema: str) -> dict[str, Any]:
+    """Read a JSON file that holds a map, check it against a schema and fill in the schema's defaults.
+
+    Args:
+        path: the file.
+        schema: name of the schema, e.g. ``component``.
+
+    Raises:
+        ConfigurationError: as of :func:`read_json` and :func:`checked`.
+    """
+    content: dict[str, Any] = checked(read_json(path), schema, file=path)
+    return content
+
+
+def checked(document: Any, schema: str, *, file: Path | str | None = None, key: str = "") -> Any:
+    """Check a document against a schema and return a copy with the schema's defaults filled in (CF-35).
+
+    Args:
+        document: parsed JSON.
+        schema: name of the schema in ``include/schemas``.
+        file: what an error names as the file.
+        key: dotted path of the document inside that file.
+
+    Raises:
+        ConfigurationError: the first thing that is wrong: where it is and what would be right (CF-33, CF-34).
+    """
+    from jsonschema.exceptions import relevance
+
+    errors = sorted(_validator(schema).iter_errors(document), key=relevance, reverse=True)
+    if errors:
+        error = errors[0]
+        while error.context:
+            error = min(error.context, key=lambda child: -len(child.absolute_path))
+        path = key + "".join(_path_part(part) for part in error.absolute_path)
+        raise ConfigurationError(_explain(error), file=file, key=path.lstrip("."))
+    return _with_defaults(document, load_schema(schema))
+
+
+@lru_cache
+def load_schema(name: str) -> dict[str, Any]:
+    """Load a schema by name, e.g. ``configuration``."""
+    package = Path(__file__).parent
+    installed = package / "schemas" / f"{name}.json"
+    path = installed if installed.exists() else package.parent / "schemas" / f"{name}.json"
+    schema: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return schema
+
+
+@lru_cache
+def _validator(name: str) -> Validator:
+    from jsonschema import Draft202012Validator
+
+    return Draft202012Validator(load_schema(name))
+
+
+def _path_part(part: str | int) -> str:
+    return f"[{part}]" if isinstance(part, int) else f".{part}"
+
+
+def _explain(error: ValidationError) -> str:
+    """Say what is wrong and what would be right, in the words of somebody who edits the file."""
+    expected = error.validator_value
+    described = error.schema.get("description") if isinstance(error.schema, Mapping) else None
+    if error.validator == "additionalProperties" and isinstance(error.instance, Mapping):
+        known = sorted(error.schema.get("properties", {}))
+        unknown = sorted(str(name) for name in error.instance if name not in known)
+        near = difflib.get_close_matches(unknown[0], known, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"known keys are {', '.join(known)}."
+        return f"Unknown key {unknown[0]!r}; {hint}"
+    if error.validator == "required":
+        missing = sorted(name for name in expected if name not in error.instance)
+        return f"The key {missing[0]!r} is missing."
+    if described:
+        return f"Must be {described}, not {_shown(error.instance)}."
+    if error.validator == "type":
+        names = [expected] if isinstance(expected, str) else list(expected)
+        return f"Must be {' or '.join(_TYPE_NAMES[name] for name in names)}, not {_shown(error.instance)}."
+    if error.validator == "enum":
+        allowed = ", ".join(repr(value) for value in expected if value not in ("", None))
+        return f"Must be one of {allowed}, not {_shown(error.instance)}."
+    if error.validator == "minLength":
+        return "Must not be empty."
+    if error.validator == "maxItems":
+        return "Must be a map, not a list."
+    return f"{error.message}."
+
+
+def _shown(value: Any) -> str:
+    """Name a wrong value without repeating what could be long or secret."""
+    if isinstance(value, Mapping):
+        return "a map"
+    if isinstance(value, list):
+        return "a list"
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 40 else f"{text[:37]}…"
+
+
+def _with_defaults(value: Any, schema: Mapping[str, Any]) -> Any:
+    if isinstance(value, Mapping):
+        properties: Mapping[str, Any] = schema.get("properties", {})
+        filled = {name: _with_defaults(item, properties.get(name, {})) for name, item in value.items()}
+        for name, inner in properties.items():
+            if name not in filled and "default" in inner:
+                filled[name] = _with_defaults(json.loads(json.dumps(inner["default"])), inner)
+        return filled
+    if isinstance(value, list):
+        return [_with_defaults(item, schema.get("items", {})) for item in value]
+    return value
+
+
+def walk_secrets(document: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield ``(dotted path, value)`` of every scalar under a key that starts with ``#``, at any depth (EN-1)."""
+    if isinstance(document, Mapping):
+        for key, value in document.items():
+            inner = f"{path}.{key}".lstrip(".")
+            if isinstance(value, Mapping | list):
+                yield from walk_secrets(value, inner)
+            elif str(key).startswith("#"):
+                yield inner, value
+    elif isinstance(document, list):
+        for index, value in enumerate(document):
+            yield from walk_secrets(value, f"{path}[{index}]")
+
+
+def hide_secrets(document: Any) -> Any:
+    """Copy a document with ``[hidden]`` in place of every scalar under a ``#`` key."""
+    return replace_secrets(document, lambda _path, _value: HIDDEN)
+
+
+def replace_secrets(document: Any, replace: Callable[[str, Any], Any], path: str = "") -> Any:
+    """Copy a document, giving every scalar under a ``#`` key to ``replace(path, value)``."""
+    if isinstance(document, Mapping):
+        copy: dict[str, Any] = {}
+        for key, value in document.items():
+            inner = f"{path}.{key}".lstrip(".")
+            secret = str(key).startswith("#") and not isinstance(value, Mapping | list)
+            copy[key] = replace(inner, value) if secret else replace_secrets(value, replace, inner)
+        return copy
+    if isinstance(document, list):
+        return [replace_secrets(value, replace, f"{path}[{index}]") for index, value in enumerate(document)]
+    return document

@@ -1,0 +1,177 @@
+"""Ciphers: how secrets stand in configurations and state, and who may read them (EN-1..EN-12, D18).
+
+A cipher is ``KBC::<Scope>Secure::<token>``. The token is Fernet (AES-CBC with HMAC) over the value together with the
+ids that it is bound to, so a cipher copied into another component, project or configuration is refused.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from docker_runner.documents import replace_secrets, walk_secrets
+from docker_runner.errors import ConfigurationError, UserError
+
+if TYPE_CHECKING:
+    from cryptography.fernet import MultiFernet
+
+_SCOPES: Mapping[str, tuple[str, ...]] = {
+    "ComponentSecure": ("component",),
+    "ProjectSecure": ("component", "project"),
+    "ConfigSecure": ("component", "project", "configuration"),
+    "ProjectWideSecure": ("project",),
+    "BranchTypeSecure": ("component", "project", "branch_type"),
+    "BranchTypeConfigSecure": ("component", "project", "configuration", "branch_type"),
+    "ProjectWideBranchTypeSecure": ("project", "branch_type"),
+}
+_CIPHER = re.compile(rf"KBC::({'|'.join(_SCOPES)})(?:KV|GKMS)?::(.+)", re.DOTALL)
+_PLACEHOLDER = re.compile(r"{{[^{}]*}}")
+
+
+@dataclass(frozen=True)
+class Scope:
+    """Whose secrets may be read: the ids that ciphers are compared with."""
+
+    component: str
+    project: str = ""
+    configuration: str = ""
+    branch_type: str = "default"
+
+
+def is_cipher(value: Any) -> bool:
+    """Whether a value has the form of a cipher."""
+    return isinstance(value, str) and _CIPHER.fullmatch(value) is not None
+
+
+class Encryptor:
+    """Encrypts and decrypts the ``#`` values of documents.
+
+    Args:
+        keys: key texts of any form, the first one encrypts, all decrypt (rotation). Without keys nothing can be
+            encrypted, and a document with ciphers cannot be decrypted.
+    """
+
+    def __init__(self, keys: tuple[str, ...]) -> None:
+        self._keys = keys
+
+    @classmethod
+    def from_environment(cls, home: Path, *, create: bool = False) -> Encryptor:
+        """Take the keys from ``DOCKER_RUNNER_KEYS``, else from the file ``keys`` in the runner's home.
+
+        Args:
+            home: the runner's home folder.
+            create: make the key file when there are no keys yet (0600).
+        """
+        text = os.environ.get("DOCKER_RUNNER_KEYS", "")
+        file = home / "keys"
+        if not text and not file.exists() and create:
+            _create_key(file)
+        if not text and file.exists():
+            text = file.read_text(encoding="ascii")
+        return cls(tuple(key for key in re.split(r"[\s,]+", text) if key))
+
+    def __repr__(self) -> str:
+        return f"Encryptor(<{len(self._keys)} keys>)"
+
+    def encrypt(self, document: Any, scope: Scope, *, kind: str = "ProjectSecure") -> Any:
+        """Copy a document with its ``#`` values encrypted; ciphers and placeholders stay (EN-1, EN-7, EN-8)."""
+
+        def replace(_path: str, value: Any) -> Any:
+            kept = is_cipher(value) or (isinstance(value, str) and _PLACEHOLDER.fullmatch(value))
+            return value if kept else self.encrypt_value(_as_text(value), scope, kind=kind)
+
+        return replace_secrets(document, replace)
+
+    def encrypt_value(self, value: str, scope: Scope, *, kind: str = "ProjectSecure") -> str:
+        """Encrypt one value for a scope."""
+        bound = {name: getattr(scope, name) for name in _SCOPES[kind]}
+        token = self._fernet().encrypt(json.dumps([value, bound]).encode()).decode()
+        return f"KBC::{kind}::{token}"
+
+    def decrypt(self, document: Any, scope: Scope, *, file: Path | str | None = None) -> Any:
+        """Copy a document with its ``#`` values decrypted.
+
+        Raises:
+            ConfigurationError: a value is plain text, was encrypted with another key or for another scope
+                (EN-9, EN-10); names the key, never the value.
+        """
+
+        def replace(path: str, value: Any) -> str:
+            if value is None or value == "":
+                return ""
+            return self._decrypt_value(value, scope, path=path, file=file)
+
+        return replace_secrets(document, replace)
+
+    def _decrypt_value(self, value: Any, scope: Scope, *, path: str, file: Path | str | None) -> str:
+        from cryptography.fernet import InvalidToken
+
+        match = _CIPHER.fullmatch(value) if isinstance(value, str) else None
+        if match is None:
+            raise ConfigurationError(
+                "The value is not encrypted. Values of keys that start with # must be ciphers: "
+                "encrypt the configuration with `docker-runner encrypt`.",
+                file=file,
+                key=path,
+            )
+        kind, token = match.groups()
+        try:
+            plain, bound = json.loads(self._fernet().decrypt(token.encode()))
+        except (InvalidToken, ValueError):
+            raise ConfigurationError(
+                "The cipher was not made with one of this installation's keys: encrypt the value anew with "
+                "`docker-runner encrypt`, or add the key it was made with to DOCKER_RUNNER_KEYS.",
+                file=file,
+                key=path,
+            ) from None
+        wrong = [name for name in _SCOPES[kind] if bound.get(name) != getattr(scope, name)]
+        if wrong:
+            raise ConfigurationError(
+                f"The cipher was made for another {' and '.join(wrong).replace('_', ' ')}: encrypt the value anew.",
+                file=file,
+                key=path,
+            )
+        return str(plain)
+
+    def _fernet(self) -> MultiFernet:
+        import base64
+
+        from cryptography.fernet import Fernet, MultiFernet
+        from cryptography.hazmat.primitives.hashes import SHA256
+        from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+        if not self._keys:
+            raise UserError(
+                "There is no encryption key: set DOCKER_RUNNER_KEYS, or let `docker-runner encrypt` make one."
+            )
+        derived = [
+            HKDF(algorithm=SHA256(), length=32, salt=None, info=b"docker-runner ciphers").derive(key.encode())
+            for key in self._keys
+        ]
+        return MultiFernet([Fernet(base64.urlsafe_b64encode(key)) for key in derived])
+
+
+def secret_values(document: Any) -> Iterator[str]:
+    """The texts that must be hidden: every non-empty scalar under a ``#`` key (LG-20)."""
+    return (text for _, value in walk_secrets(document) if (text := _as_text(value)))
+
+
+def _as_text(value: Any) -> str:
+    """Scalars become text before encryption: true is 1, false and null are empty (EN-2)."""
+    if value is None or value is False:
+        return ""
+    return "1" if value is True else str(value)
+
+
+def _create_key(file: Path) -> None:
+    import secrets
+
+    file.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w", encoding="ascii") as stream:
+        stream.write(secrets.token_urlsafe(32) + "\n")

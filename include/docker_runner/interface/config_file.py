@@ -1,0 +1,62 @@
+"""``/data/config.json``: what a component is told (DF-10..DF-22)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from docker_runner.documents import walk_secrets
+from docker_runner.errors import ConfigurationError
+
+_ALWAYS_MAPS = ("storage", "parameters", "image_parameters", "authorization")
+
+
+def main_config(configuration: Mapping[str, Any], image_parameters: Any, *, action: str = "run") -> dict[str, Any]:
+    """The content of the main component's config file (DF-11, DF-13, DF-14).
+
+    Args:
+        configuration: effective configuration with defaults filled in, encrypted or decrypted.
+        image_parameters: those of the component, which replace what a user may have written (CD-43).
+        action: ``run``, or the name of a synchronous action.
+    """
+    content = {key: value for key, value in configuration.items() if key not in ("runtime", "processors")}
+    backend = (configuration.get("runtime") or {}).get("backend") or {}
+    if isinstance(backend, Mapping) and backend.get("context"):
+        content["authorization"] = {**(content.get("authorization") or {}), "context": backend["context"]}
+    content |= {"image_parameters": image_parameters, "action": action}
+    return _with_empty_maps(content)
+
+
+def processor_config(parameters: Any, image_parameters: Any) -> dict[str, Any]:
+    """The content of a processor's config file: only its own parameters (DF-12, PR-7)."""
+    return _with_empty_maps({"parameters": parameters, "image_parameters": image_parameters, "action": "run"})
+
+
+def _with_empty_maps(content: dict[str, Any]) -> dict[str, Any]:
+    return content | {key: content.get(key) or {} for key in _ALWAYS_MAPS}
+
+
+def rendered(content: Mapping[str, Any], *, extension: str) -> str:
+    """The file's text: JSON with four spaces and escaped non-ASCII characters (DF-16), or block-style YAML (DF-17)."""
+    if extension == "json":
+        return json.dumps(content, indent=4).replace("/", "\\/")
+    import yaml
+
+    return str(yaml.safe_dump(json.loads(json.dumps(content)), sort_keys=False, allow_unicode=True))
+
+
+def refuse_misuse(configuration: Any, image_parameters: Any) -> None:
+    """Refuse a configuration that repeats a secret of the component's own parameters (DF-20).
+
+    Args:
+        configuration: decrypted configuration.
+        image_parameters: decrypted image parameters.
+
+    Raises:
+        ConfigurationError: names the key of the configuration.
+    """
+    own = {value for _, value in walk_secrets(image_parameters) if value not in (None, "")}
+    for path, value in walk_secrets(configuration):
+        if value in own:
+            raise ConfigurationError("This secret belongs to the component itself and may not be used here.", key=path)

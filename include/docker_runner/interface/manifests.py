@@ -1,0 +1,116 @@
+"""Manifests: the sidecar files of tables and files (sections 6.3, 7.2, 8.2, 9)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from docker_runner.documents import checked, parse_document
+from docker_runner.errors import ConfigurationError
+from docker_runner.storage.base import MetadataItem, StoredFile, Table
+
+SUFFIX = ".manifest"
+
+
+def manifest_path(file: Path) -> Path:
+    """The manifest beside a table or file."""
+    return file.with_name(file.name + SUFFIX)
+
+
+def write_manifest(file: Path, content: dict[str, Any], *, extension: str) -> None:
+    """Write the manifest beside ``file`` in the component's format (CD-11)."""
+    if extension == "json":
+        text = json.dumps(content, indent=4)
+    else:
+        import yaml
+
+        text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
+    manifest_path(file).write_text(text, encoding="utf-8")
+
+
+def input_table_manifest(table: Table, columns: Sequence[str]) -> dict[str, Any]:
+    """Manifest of a table in ``in/tables`` (IM-45..IM-56).
+
+    Args:
+        table: the source table.
+        columns: the exported columns, in file order.
+    """
+    description = next((item.value for item in table.metadata if item.key == "KBC.description"), "")
+    return {
+        "id": table.id,
+        "uri": f"docker-runner://tables/{table.id}",
+        "name": table.name,
+        "primary_key": list(table.primary_key),
+        "distribution_key": [],
+        "created": moment_text(table.created),
+        "last_change_date": moment_text(table.last_change_date),
+        "last_import_date": moment_text(table.last_import_date),
+        **({"description": description} if description else {}),
+        "columns": list(columns),
+        "metadata": [_metadata_item(item) for item in table.metadata],
+        "column_metadata": {
+            name: [_metadata_item(item) for item in table.column_metadata.get(name, ())] for name in columns
+        },
+        "schema": [],
+    }
+
+
+def _metadata_item(item: MetadataItem) -> dict[str, Any]:
+    return {
+        "id": item.id,
+        "key": item.key,
+        "value": item.value,
+        "provider": item.provider,
+        "timestamp": moment_text(item.timestamp) if item.timestamp else "",
+    }
+
+
+def input_file_manifest(file: StoredFile) -> dict[str, Any]:
+    """Manifest of a file in ``in/files`` (IF-28)."""
+    return {
+        "id": file.id,
+        "name": file.name,
+        "created": moment_text(file.created),
+        "is_public": file.is_public,
+        "is_encrypted": file.is_encrypted,
+        "is_sliced": file.is_sliced,
+        "tags": list(file.tags),
+        "max_age_days": file.max_age_days or 0,
+        "size_bytes": file.size_bytes,
+    }
+
+
+def moment_text(moment: datetime) -> str:
+    """A time as manifests show it, ``YYYY-MM-DDTHH:MM:SS+HHMM`` (IM-50)."""
+    return moment.strftime("%Y-%m-%dT%H:%M:%S%z")
+
+
+def read_manifest(file: Path, schema: str, *, extension: str) -> dict[str, Any] | None:
+    """Read and check the manifest that a component wrote beside ``file``.
+
+    Args:
+        file: the table or file in the output folder.
+        schema: ``output-table-manifest`` or ``output-file-manifest``.
+        extension: ``json`` or ``yml``, by the component's configuration format.
+
+    Returns:
+        The manifest, or None when there is none.
+
+    Raises:
+        ConfigurationError: it cannot be read or has unknown or wrong keys (OM-7, OF-4).
+    """
+    path = manifest_path(file)
+    if path.is_symlink() or (path.exists() and not path.is_file()):
+        raise ConfigurationError("A manifest must be a regular file.", file=_shown(path))
+    if not path.exists():
+        return None
+    text = path.read_text(encoding="utf-8", errors="replace")
+    content = parse_document(text, extension=extension, file=_shown(path))
+    return checked({} if content in (None, []) else content, schema, file=_shown(path))
+
+
+def _shown(path: Path) -> str:
+    return "/".join(("out", *path.parts[-2:]))

@@ -1,0 +1,75 @@
+"""State: what a component and the mappings remember from run to run (section 10.1)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from docker_runner.documents import checked, parse_document
+from docker_runner.errors import ConfigurationError
+
+
+def checked_state(document: Any, *, owner: str) -> dict[str, Any]:
+    """Check a stored state document (ST-1).
+
+    Raises:
+        ConfigurationError: the state has another shape; names the owner and the key.
+    """
+    return checked(document, "state", file=f"state of {owner}")
+
+
+def component_state(document: Mapping[str, Any]) -> dict[str, Any]:
+    """The part that the component itself sees (ST-2)."""
+    return document.get("component") or {}
+
+
+def read_out_state(file: Path) -> dict[str, Any]:
+    """Read what the component wrote as its new state; a missing file is an empty state (ST-5, ST-8).
+
+    Raises:
+        ConfigurationError: the file is not a map in the component's format (D25); names the place.
+    """
+    if file.is_symlink() or (file.exists() and not file.is_file()):
+        raise ConfigurationError("The state must be a regular file.", file=f"out/{file.name}")
+    if not file.exists():
+        return {}
+    text = file.read_text(encoding="utf-8", errors="replace")
+    content = parse_document(text, extension=file.suffix[1:], file=f"out/{file.name}")
+    if content in (None, []):
+        return {}
+    if not isinstance(content, dict):
+        raise ConfigurationError("The state must be a map.", file=f"out/{file.name}")
+    return content
+
+
+def rendered_state(state: Mapping[str, Any], *, extension: str) -> str:
+    """The text of ``/data/in/state.json``."""
+    if extension == "json":
+        return json.dumps(state)
+    import yaml
+
+    return str(yaml.safe_dump(dict(state), sort_keys=False))
+
+
+def new_state(
+    stored: Mapping[str, Any],
+    component: Mapping[str, Any],
+    *,
+    tables: Sequence[Mapping[str, Any]],
+    files: Sequence[Mapping[str, Any]],
+) -> dict[str, Any]:
+    """The document to store after a successful run (ST-6).
+
+    Args:
+        stored: the present document, whose other root keys survive.
+        component: the component's new state, secrets encrypted.
+        tables: ``{"source", "lastImportDate"}`` of every input table.
+        files: ``{"tags", "lastImportId"}`` of every input file mapping.
+    """
+    return {
+        **stored,
+        "component": dict(component),
+        "storage": {"input": {"tables": [dict(item) for item in tables], "files": [dict(item) for item in files]}},
+    }

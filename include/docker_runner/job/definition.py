@@ -1,0 +1,159 @@
+"""What to run: everything a run needs to know, resolved, checked and serialisable. Secrets are still ciphers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from docker_runner.interface.environment import RunIdentity
+from docker_runner.project.component import Component
+from docker_runner.storage.base import StateKey
+
+
+class Mode(StrEnum):
+    """How a job runs: ``debug`` stores snapshots of the data folder instead of results (LC-60)."""
+
+    RUN = "run"
+    DEBUG = "debug"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One image of a row, in order: before-processors, the component itself, after-processors.
+
+    ``parameters`` are a processor's own; the component itself gets the row's whole configuration.
+    """
+
+    name: str
+    component: Component
+    tag: str = ""
+    is_main: bool = False
+    parameters: Any = field(default_factory=dict, repr=False)
+
+    @property
+    def image_reference(self) -> str:
+        """The image as named, e.g. ``docker-runner/daily-delays:latest``."""
+        return self.component.image(self.tag).reference
+
+
+@dataclass(frozen=True)
+class JobDefinition:
+    """One row of a job (or a configuration without rows): what one pass through the steps runs.
+
+    Attributes:
+        row_id: empty for a configuration without rows.
+        configuration: effective configuration: merged, variables replaced, checked, defaults filled in.
+        stages: the images to run, in order.
+        variables: names and values that were replaced (VR-12).
+    """
+
+    component: Component
+    config_id: str
+    config_version: str
+    row_id: str
+    configuration: Mapping[str, Any] = field(repr=False)
+    stages: tuple[Stage, ...]
+    identity: RunIdentity
+    variables: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def mode(self) -> Mode:
+        """Whether results are stored."""
+        return Mode(self.identity.mode)
+
+    @property
+    def main(self) -> Stage:
+        """The stage of the component itself."""
+        return next(stage for stage in self.stages if stage.is_main)
+
+    @property
+    def state_key(self) -> StateKey:
+        """Whose state this is (ST-7)."""
+        return StateKey(self.component.id, self.config_id, self.row_id, self.identity.branch_id)
+
+    @property
+    def extension(self) -> str:
+        """Ending of config, state and usage files (CD-11)."""
+        return "yml" if self.component.data["configuration_format"] == "yaml" else "json"
+
+    def mapping(self, direction: str, kind: str) -> list[dict[str, Any]]:
+        """The items of ``storage.<input|output>.<tables|files>``."""
+        if not self.component.reads_storage:
+            return []
+        storage = self.configuration.get("storage") or {}
+        return list((storage.get(direction) or {}).get(kind) or [])
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run of a configuration: its rows in order.
+
+    Attributes:
+        id: identity of the run, used in names of containers and folders.
+        title: component and configuration, for people.
+        rows: definitions of the rows that run.
+    """
+
+    id: str
+    title: str
+    rows: tuple[JobDefinition, ...]
+
+    def row(self, row_id: str) -> JobDefinition | None:
+        """The definition of a row, or None when the run leaves it out."""
+        return next((row for row in self.rows if row.row_id == row_id), None)
+
+    def images(self) -> dict[str, tuple[Component, str]]:
+        """Every image of the job once: reference -> (component, tag)."""
+        return {stage.image_reference: (stage.component, stage.tag) for row in self.rows for stage in row.stages}
+
+    def to_json(self) -> str:
+        """Serialise; what comes out holds no secret in plain text."""
+        components = {stage.component.id: stage.component.definition for row in self.rows for stage in row.stages}
+        rows = [
+            {
+                "component": row.component.id,
+                "config_id": row.config_id,
+                "config_version": row.config_version,
+                "row_id": row.row_id,
+                "configuration": row.configuration,
+                "stages": [
+                    {
+                        "name": stage.name,
+                        "component": stage.component.id,
+                        "tag": stage.tag,
+                        "is_main": stage.is_main,
+                        "parameters": stage.parameters,
+                    }
+                    for stage in row.stages
+                ],
+                "identity": vars(row.identity),
+                "variables": row.variables,
+            }
+            for row in self.rows
+        ]
+        return json.dumps({"id": self.id, "title": self.title, "components": components, "rows": rows}, indent=1)
+
+    @classmethod
+    def from_json(cls, text: str) -> Job:
+        """Read back what :meth:`to_json` wrote."""
+        content = json.loads(text)
+        components = {name: Component(definition) for name, definition in content["components"].items()}
+        rows = tuple(
+            JobDefinition(
+                component=components[row["component"]],
+                config_id=row["config_id"],
+                config_version=row["config_version"],
+                row_id=row["row_id"],
+                configuration=row["configuration"],
+                stages=tuple(
+                    Stage(**{**stage, "component": components[stage["component"]]}) for stage in row["stages"]
+                ),
+                identity=RunIdentity(**row["identity"]),
+                variables=row["variables"],
+            )
+            for row in content["rows"]
+        )
+        return cls(id=content["id"], title=content["title"], rows=rows)

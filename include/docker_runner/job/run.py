@@ -1,0 +1,94 @@
+"""All steps of a job in one process: what ``docker-runner run`` does."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from docker_runner.errors import UserError
+from docker_runner.job.definition import Job, JobDefinition
+from docker_runner.job.plan import PULL_IMAGES, row_steps
+from docker_runner.job.steps import clean_up, create_workspace, perform, pull_images
+from docker_runner.job.tools import Tools
+from docker_runner.job.workspace import Workspace
+
+OnStep = Callable[[str, str, float], None]
+
+
+@dataclass
+class JobResult:
+    """What a job did: the manifest of each step, by row and step."""
+
+    job: Job
+    manifests: dict[str, dict[str, Any]] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+def run_job(job: Job, tools: Tools, *, on_step: OnStep = lambda *_: None) -> JobResult:
+    """Run a job from its first step to its last; clean up in every outcome.
+
+    Args:
+        job: what to run.
+        tools: Storage, engine, keys, log.
+        on_step: called with row, step and seconds after each step.
+
+    Raises:
+        UserError, ApplicationError: as the step that failed.
+    """
+    with _only_run(job, tools):
+        workspace = Workspace(tools.settings.workspaces, job.id)
+        result = JobResult(job)
+        try:
+            _timed(result, "", "create_workspace", lambda: create_workspace(job, workspace, tools), on_step)
+            images = _timed(result, "", PULL_IMAGES.name, lambda: pull_images(job, tools), on_step)
+            for row in job.rows:
+                _run_row(row, images, workspace=workspace, tools=tools, result=result, on_step=on_step)
+        finally:
+            _timed(result, "", "clean_up", lambda: clean_up(workspace, tools), on_step)
+        return result
+
+
+def _run_row(
+    row: JobDefinition,
+    images: dict[str, Any],
+    *,
+    workspace: Workspace,
+    tools: Tools,
+    result: JobResult,
+    on_step: OnStep,
+) -> None:
+    manifests = {PULL_IMAGES.name: images}
+    for step in row_steps(row.configuration, row.component):
+        manifests[step.name] = _timed(
+            result,
+            row.row_id,
+            step.name,
+            lambda step=step: perform(step, workspace=workspace, row_id=row.row_id, tools=tools, manifests=manifests),  # type: ignore[misc]
+            on_step,
+        )
+
+
+def _timed(result: JobResult, row_id: str, step: str, work: Callable[[], Any], on_step: OnStep) -> Any:
+    begin = time.monotonic()
+    manifest = work()
+    seconds = time.monotonic() - begin
+    name = f"{row_id}.{step}".lstrip(".")
+    result.manifests[name] = manifest or {}
+    result.seconds[name] = seconds
+    on_step(row_id, step, seconds)
+    return manifest
+
+
+def _only_run(job: Job, tools: Tools) -> Any:
+    """One run of a configuration at a time (D7): a second one on the same machine is refused, not mixed up."""
+    from filelock import FileLock, Timeout
+
+    tools.settings.workspaces.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(tools.settings.workspaces / f"{Workspace(tools.settings.workspaces, job.id).folder.name}.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise UserError(f"{job.title} is running already; wait for it to finish.") from None
+    return lock

@@ -1,0 +1,313 @@
+"""The steps of a job, one function each: what runs in every Airflow task and in ``docker-runner run`` alike.
+
+A step takes the job, the row, the workspace, its tools and the manifests of the steps it builds on; it returns a small
+JSON-serialisable manifest of what it did. It may be repeated at any time: it first restores its own starting point.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from docker_runner.documents import hide_secrets
+from docker_runner.encryption import Scope, secret_values
+from docker_runner.engine.containers import remove_containers
+from docker_runner.engine.images import PreparedImage, prepare_image
+from docker_runner.engine.redaction import Redactor
+from docker_runner.errors import ApplicationError
+from docker_runner.interface.config_file import main_config, processor_config, refuse_misuse, rendered
+from docker_runner.interface.environment import container_environment
+from docker_runner.interface.state import checked_state, component_state, new_state, read_out_state, rendered_state
+from docker_runner.job.containers import LABEL_JOB, run_stage
+from docker_runner.job.definition import Job, JobDefinition, Mode, Stage
+from docker_runner.job.plan import Kind, Step
+from docker_runner.job.snapshots import snapshot_commit
+from docker_runner.job.tools import Tools
+from docker_runner.job.workspace import RowWorkspace, Workspace
+from docker_runner.mapping.input_files import file_states, load_files, tags_to_add
+from docker_runner.mapping.input_tables import load_tables, table_states
+from docker_runner.mapping.output_files import file_uploads, system_tags
+from docker_runner.mapping.output_tables import Owner, default_bucket, table_loads
+from docker_runner.storage.base import Commit
+
+Manifest = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class RowWork:
+    """What a step of a row works on and with."""
+
+    step: Step
+    job: Job
+    row: JobDefinition
+    folders: RowWorkspace
+    tools: Tools
+    manifests: Mapping[str, Manifest]
+
+
+def perform(
+    step: Step, *, workspace: Workspace, row_id: str, tools: Tools, manifests: Mapping[str, Manifest]
+) -> Manifest:
+    """Do one step of a row.
+
+    Args:
+        step: which one.
+        workspace: the run's folders, made by ``create_workspace``.
+        row_id: the row, empty for a configuration without rows.
+        tools: Storage, engine, keys, log.
+        manifests: what the steps in ``step.takes`` returned.
+
+    Returns:
+        What the step did: small, serialisable, no data, no secrets.
+
+    Raises:
+        UserError: the configuration or the data must be changed.
+        ApplicationError: it may work when tried again.
+    """
+    job = workspace.job()
+    if step.kind is Kind.PULL_IMAGES:
+        return pull_images(job, tools)
+    row = job.row(row_id)
+    if row is None:
+        raise ApplicationError(f"The row {row_id!r} is not part of this run.")
+    folders = workspace.row(row_id)
+    for name in step.after:
+        folders.require(name)
+    folders.begin(step.name)
+    manifest = _ROW_STEPS[step.kind](RowWork(step, job, row, folders, tools, manifests))
+    folders.finish(step.name, manifest)
+    return manifest
+
+
+def create_workspace(job: Job, workspace: Workspace, tools: Tools) -> None:
+    """Start a run: remove what an earlier attempt of the same run left, make the folders anew."""
+    _remove_leftovers(workspace, tools)
+    workspace.create(job)
+    for row in job.rows:
+        names = ", ".join(stage.component.id for stage in row.stages)
+        tools.log.info("%s%s: %s", job.title, f" row {row.row_id}" if row.row_id else "", names)
+
+
+def pull_images(job: Job, tools: Tools) -> Manifest:
+    """Have every image of the job ready; what runs later is exactly what was found here (LC-33, D2)."""
+    prepared = {}
+    for reference, (component, tag) in job.images().items():
+        prepared[reference] = prepare_image(tools.engine, component.image(tag), tools.log.info).to_manifest()
+    return {"images": prepared}
+
+
+def _load_tables(work: RowWork) -> Manifest:
+    row, folders, tools = work.row, work.folders, work.tools
+    folder = folders.clear_staged("tables")
+    state = _stored_state(row, tools)
+    loaded = load_tables(
+        row.mapping("input", "tables"), storage=tools.storage, folder=folder, state=state, extension=row.extension
+    )
+    for table in loaded:
+        tools.log.info("Fetched table %(source)s: %(rows)s rows, %(bytes)s bytes -> %(destination)s.", table)
+    return {"tables": loaded}
+
+
+def _load_files(work: RowWork) -> Manifest:
+    row, folders, tools = work.row, work.folders, work.tools
+    folder = folders.clear_staged("files")
+    state = _stored_state(row, tools)
+    loaded = load_files(
+        row.mapping("input", "files"), storage=tools.storage, folder=folder, state=state, extension=row.extension
+    )
+    for item in loaded:
+        for file in item["files"]:
+            tools.log.info("Fetched file %(id)s: %(bytes)s bytes -> %(destination)s.", file)
+    return {"files": loaded}
+
+
+def _write_config(work: RowWork) -> Manifest:
+    """Make sure that every config file can be written: secrets decrypt, state is sound (DF-19, DF-20, EN-9).
+
+    The files themselves, with secrets in plain text, exist only while their container runs. What is shown here is the
+    same with the secrets hidden.
+    """
+    row, tools = work.row, work.tools
+    _decrypted_state(row, _stored_state(row, tools), tools)
+    shown = {}
+    for stage in row.stages:
+        content, _ = _config(stage, row, tools)
+        text = rendered(hide_secrets(content), extension="json").replace("\\/", "/")
+        tools.log.info("config.json of %s:\n%s", stage.component.id, text)
+        shown[stage.name] = {"component": stage.component.id, "bytes": len(text)}
+    return {"configs": shown}
+
+
+def _run_container(work: RowWork) -> Manifest:
+    """Run one image: a processor, or the component itself with its state (LC-32 step 4)."""
+    row, folders, tools = work.row, work.folders, work.tools
+    position = work.step.stage or 0
+    stage = row.stages[position]
+    data = folders.make_stage(position, extension=_extension(stage))
+    content, secrets = _config(stage, row, tools)
+    redactor = Redactor()
+    redactor.add(secrets)
+    if stage.is_main:
+        state = _decrypted_state(row, _stored_state(row, tools), tools)
+        redactor.add(secret_values(state))
+        data.in_state.write_text(rendered_state(state, extension=data.extension), encoding="utf-8")
+    if row.mode is Mode.DEBUG:
+        commit = snapshot_commit(row, folders, stage=position, config=content, redactor=redactor)
+        tools.storage.commit(commit)
+    image = PreparedImage.from_manifest(work.manifests["pull_images"]["images"][stage.image_reference])
+    manifest = run_stage(
+        stage,
+        job=work.job,
+        row=row,
+        data=data,
+        tmp=folders.tmp(position),
+        config=rendered(content, extension=data.extension),
+        environment=container_environment(stage.component, row.identity, parameters=content["parameters"]),
+        image=image,
+        redactor=redactor,
+        tools=tools,
+    )
+    if stage.is_main:
+        _keep_new_state(row, folders, read_out_state(data.out_state), redactor, tools)
+    return manifest
+
+
+def _unload_output(work: RowWork) -> Manifest:
+    """Store tables, files and state in one commit (D6), or in debug mode the last snapshot (LC-60, LC-64)."""
+    row, folders, tools = work.row, work.folders, work.tools
+    last = len(row.stages) - 1
+    if row.mode is Mode.DEBUG:
+        stored = tools.storage.commit(snapshot_commit(row, folders, stage=None, config=None, redactor=Redactor()))
+        return {"tables": [], "files": [file.id for file in stored.files], "state": False}
+    tables = work.manifests.get("load_tables", {}).get("tables", [])
+    files = work.manifests.get("load_files", {}).get("files", [])
+    stored_state = _stored_state(row, tools)
+    component = folders.require("new_state")
+    state = new_state(stored_state, component, tables=table_states(tables), files=file_states(files, stored_state))
+    output = folders.data(last).outputs
+    commit = Commit(
+        key=folders.attempt(last),
+        tables=tuple(
+            table_loads(
+                row.mapping("output", "tables"),
+                folder=output / "tables",
+                owner=_owner(row),
+                storage=tools.storage,
+                extension=row.extension,
+            )
+        ),
+        files=tuple(
+            file_uploads(
+                row.mapping("output", "files"),
+                folder=output / "files",
+                system_tags=system_tags(row.component.id, row.config_id, row.row_id, row.identity.run_id),
+                extension=row.extension,
+            )
+        ),
+        add_file_tags=tags_to_add(files),
+        state={row.state_key: state},
+    )
+    done = tools.storage.commit(commit)
+    for table in done.tables:
+        for warning in table.warnings:
+            tools.log.warning("%s: %s", table.table_id, warning)
+        tools.log.info("Stored %s rows in %s, which now has %s.", table.rows, table.table_id, table.table_rows)
+    for file in done.files:
+        tools.log.info("Stored file %s as %s.", file.name, file.id)
+    return {
+        "tables": [
+            {"id": table.table_id, "rows": table.rows, "table_rows": table.table_rows, "created": table.created}
+            for table in done.tables
+        ],
+        "files": [{"id": file.id, "name": file.name, "bytes": file.size_bytes} for file in done.files],
+        "state": True,
+    }
+
+
+def clean_up(workspace: Workspace, tools: Tools) -> Manifest:
+    """Remove the run's containers, then its folders with everything in them (CT-9, LC-39)."""
+    removed = _remove_leftovers(workspace, tools)
+    return {"containers": removed}
+
+
+def _remove_leftovers(workspace: Workspace, tools: Tools) -> int:
+    # Without a folder nothing was ever started, so the engine need not even be there.
+    removed = 0
+    if workspace.folder.exists():
+        removed = remove_containers(tools.engine, {LABEL_JOB: workspace.job_id})
+        workspace.remove()
+    return removed
+
+
+def _extension(stage: Stage) -> str:
+    return "yml" if stage.component.data["configuration_format"] == "yaml" else "json"
+
+
+def _scope(row: JobDefinition) -> Scope:
+    return Scope(component=row.component.id, project=row.identity.project_id, configuration=row.config_id)
+
+
+def _config(stage: Stage, row: JobDefinition, tools: Tools) -> tuple[dict[str, Any], list[str]]:
+    """The decrypted content of a stage's config file, and the secrets in it.
+
+    Image parameters are decrypted for the component that they belong to (DF-21).
+    """
+    own_scope = Scope(component=stage.component.id)
+    image_parameters = tools.encryptor.decrypt(
+        stage.component.data["image_parameters"], own_scope, file=f"definition of {stage.component.id}"
+    )
+    source = row.configuration if stage.is_main else stage.parameters
+    content = tools.encryptor.decrypt(source, _scope(row), file=f"configuration {row.component.id}/{row.config_id}")
+    refuse_misuse(content, image_parameters)
+    config = main_config(content, image_parameters) if stage.is_main else processor_config(content, image_parameters)
+    return config, [*secret_values(content), *secret_values(image_parameters)]
+
+
+def _stored_state(row: JobDefinition, tools: Tools) -> dict[str, Any]:
+    return checked_state(tools.storage.state(row.state_key), owner=f"{row.component.id}/{row.config_id}")
+
+
+def _state_scope(row: JobDefinition) -> Scope:
+    return Scope(component=row.component.id, project=row.identity.project_id)
+
+
+def _decrypted_state(row: JobDefinition, state: Mapping[str, Any], tools: Tools) -> dict[str, Any]:
+    decrypted: dict[str, Any] = tools.encryptor.decrypt(
+        component_state(state), _state_scope(row), file=f"state of {row.component.id}/{row.config_id}"
+    )
+    return decrypted
+
+
+def _keep_new_state(
+    row: JobDefinition, folders: RowWorkspace, state: Mapping[str, Any], redactor: Redactor, tools: Tools
+) -> None:
+    """Keep the component's new state for the commit, its secrets encrypted (ST-3, EN-12)."""
+    redactor.add(secret_values(state))
+    folders.finish("new_state", tools.encryptor.encrypt(state, _state_scope(row)))
+
+
+def _owner(row: JobDefinition) -> Owner:
+    output = (row.configuration.get("storage") or {}).get("output") or {}
+    return Owner(
+        component_id=row.component.id,
+        config_id=row.config_id,
+        row_id=row.row_id,
+        default_bucket=default_bucket(
+            wanted=row.component.data["default_bucket"],
+            stage=row.component.data["default_bucket_stage"],
+            sanitized_component_id=row.component.sanitized_id,
+            config_id=row.config_id,
+            configured=output.get("default_bucket"),
+        ),
+    )
+
+
+_ROW_STEPS: Mapping[Kind, Callable[[RowWork], Manifest]] = {
+    Kind.LOAD_TABLES: _load_tables,
+    Kind.LOAD_FILES: _load_files,
+    Kind.WRITE_CONFIG: _write_config,
+    Kind.RUN_PROCESSOR: _run_container,
+    Kind.RUN_COMPONENT: _run_container,
+    Kind.UNLOAD_OUTPUT: _unload_output,
+}

@@ -1,0 +1,240 @@
+"""The folders of one run, made so that any step can be repeated from its own clean starting point.
+
+::
+
+    <root>/<job>/
+        job.json                    the resolved job; secrets are ciphers
+        rows/<row>/
+            staged/{tables,files}   what the load steps wrote
+            stages/<n>/data         what the n-th container sees as /data, made anew for each attempt
+            stages/<n>/tmp          its /tmp
+            manifests/<step>.json   what each finished step reported
+
+A step removes its manifest when it begins and writes it when it is done, so a later step sees whether what it builds
+on is complete.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import stat
+import uuid
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from docker_runner.errors import ApplicationError
+from docker_runner.interface.data_folder import DataFolder
+from docker_runner.job.definition import Job
+
+_NOT_CARRIED_ON = frozenset({"in", "out", "config.json", "config.yml"})
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """The folders of one run.
+
+    Args:
+        root: folder of all runs.
+        job_id: the run's identity.
+    """
+
+    root: Path
+    job_id: str
+
+    @property
+    def folder(self) -> Path:
+        """This run's folder."""
+        return self.root / folder_name(self.job_id)
+
+    def create(self, job: Job) -> None:
+        """Make the run's folders anew; whatever an earlier attempt left is removed first."""
+        self.remove()
+        self.folder.mkdir(parents=True, mode=0o700)
+        for row in job.rows:
+            self.row(row.row_id).create()
+        _write(self.folder / "job.json", job.to_json())
+
+    def job(self) -> Job:
+        """The resolved job.
+
+        Raises:
+            ApplicationError: the workspace is gone; tells how to go on.
+        """
+        try:
+            return Job.from_json((self.folder / "job.json").read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise ApplicationError(
+                f"The workspace {self.folder} does not exist (any more): clear create_workspace and all tasks after it."
+            ) from None
+
+    def row(self, row_id: str) -> RowWorkspace:
+        """The folders of one row; the empty id is a configuration without rows."""
+        return RowWorkspace(self.folder / "rows" / (folder_name(row_id) if row_id else "_"))
+
+    def remove(self) -> None:
+        """Remove everything of this run."""
+        remove_tree(self.folder)
+
+
+@dataclass(frozen=True)
+class RowWorkspace:
+    """The folders of one row of a run."""
+
+    folder: Path
+
+    def create(self) -> None:
+        """Make the empty folders."""
+        for name in ("staged/tables", "staged/files", "stages", "manifests"):
+            (self.folder / name).mkdir(parents=True)
+
+    def staged(self, kind: str) -> Path:
+        """The folder of ``tables`` or ``files`` as loaded from Storage."""
+        return self.folder / "staged" / kind
+
+    def clear_staged(self, kind: str) -> Path:
+        """Empty a staging folder and give it."""
+        (self.folder / "manifests" / _source_record(0)).unlink(missing_ok=True)
+        remove_tree(self.staged(kind))
+        self.staged(kind).mkdir(parents=True)
+        return self.staged(kind)
+
+    def data(self, stage: int, *, extension: str = "json") -> DataFolder:
+        """``/data`` of the n-th container."""
+        return DataFolder(self.folder / "stages" / str(stage) / "data", extension)
+
+    def tmp(self, stage: int) -> Path:
+        """``/tmp`` of the n-th container."""
+        return self.folder / "stages" / str(stage) / "tmp"
+
+    def make_stage(self, stage: int, *, extension: str = "json") -> DataFolder:
+        """Make ``/data`` and ``/tmp`` of the n-th container anew (DF-1, DF-4).
+
+        ``in`` holds what the previous stage produced, as hard links: the container may move and delete its files
+        without touching the originals.
+
+        Raises:
+            ApplicationError: an earlier attempt changed its input files in place.
+        """
+        source = self.source_of(stage)
+        self._refuse_changed(stage, source)
+        data = self.data(stage, extension=extension)
+        remove_tree(data.root.parent)
+        (self.folder / "manifests" / _source_record(stage + 1)).unlink(missing_ok=True)
+        data.root.mkdir(parents=True)
+        self.tmp(stage).mkdir()
+        _write(data.root.parent / "attempt", uuid.uuid4().hex)
+        _link_tree(source, data.inputs)
+        if stage > 0:
+            self._carry_on(stage, data)
+        data.make()
+        return data
+
+    def attempt(self, stage: int) -> str:
+        """Identity of what the n-th stage produced: another one whenever the stage is made anew."""
+        return (self.data(stage).root.parent / "attempt").read_text()
+
+    def source_of(self, stage: int) -> Path:
+        """The folder whose files the n-th container gets as its input."""
+        return self.folder / "staged" if stage == 0 else self.data(stage - 1).outputs
+
+    def _carry_on(self, stage: int, data: DataFolder) -> None:
+        """What else lay in the previous ``/data`` stays for the following images, its states do not (DF-4, DF-5)."""
+        for name in ("state.json", "state.yml"):
+            (data.inputs / name).unlink(missing_ok=True)
+        for entry in sorted(self.data(stage - 1).root.iterdir()):
+            if entry.name not in _NOT_CARRIED_ON:
+                _link_tree(entry, data.root / entry.name)
+
+    def _refuse_changed(self, stage: int, source: Path) -> None:
+        """Hard links share content: a component that rewrites an input file in place spoils it for the next attempt."""
+        record = self.folder / "manifests" / _source_record(stage)
+        present = fingerprint(source)
+        if not record.exists():
+            _write(record, json.dumps(present))
+        elif json.loads(record.read_text()) != present:
+            raise ApplicationError(
+                "An earlier attempt changed its input files in place, so this step cannot start from a clean input: "
+                "clear the step before it and all that follows."
+            )
+
+    def begin(self, step: str) -> None:
+        """A step begins: whatever it reported before does not count any more."""
+        (self.folder / "manifests" / f"{step}.json").unlink(missing_ok=True)
+
+    def finish(self, step: str, manifest: Mapping[str, Any]) -> None:
+        """A step is done."""
+        _write(self.folder / "manifests" / f"{step}.json", json.dumps(manifest))
+
+    def require(self, step: str) -> dict[str, Any]:
+        """What a finished step reported.
+
+        Raises:
+            ApplicationError: that step is not done in this workspace; names what to clear.
+        """
+        try:
+            content: dict[str, Any] = json.loads((self.folder / "manifests" / f"{step}.json").read_text())
+        except FileNotFoundError:
+            raise ApplicationError(
+                f"The result of {step} is not in the workspace: clear {step} and all tasks after it."
+            ) from None
+        return content
+
+
+def _source_record(stage: int) -> str:
+    return f".source_{stage}.json"
+
+
+def folder_name(text: str) -> str:
+    """A text as the name of a folder: readable, safe, unique for different texts up to 80 characters."""
+    return re.sub(r"[^A-Za-z0-9_.-]", lambda match: f"~{ord(match[0]):x}", text)[:200]
+
+
+def fingerprint(folder: Path) -> dict[str, list[int]]:
+    """Size and time of change of every file below a folder, by relative path."""
+    found = {}
+    for path in _files(folder):
+        status = path.lstat()
+        found[str(path.relative_to(folder))] = [status.st_size, status.st_mtime_ns]
+    return found
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    return (path for path in sorted(folder.rglob("*")) if not path.is_dir() or path.is_symlink())
+
+
+def _link_tree(source: Path, target: Path) -> None:
+    """Rebuild a folder from hard links; links are kept as links, special files are left behind."""
+    mode = source.lstat().st_mode
+    if stat.S_ISDIR(mode):
+        target.mkdir(parents=True, exist_ok=True)
+        for entry in sorted(source.iterdir()):
+            _link_tree(entry, target / entry.name)
+    elif stat.S_ISREG(mode):
+        os.link(source, target)
+    elif stat.S_ISLNK(mode):
+        target.symlink_to(source.readlink())
+
+
+def remove_tree(folder: Path) -> None:
+    """Remove a folder, also one with folders that its owner may not enter; a missing one is fine."""
+
+    def make_writable(function: Any, path: str, _: Any) -> None:
+        Path(path).parent.chmod(0o700)
+        if Path(path).is_dir() and not Path(path).is_symlink():
+            Path(path).chmod(0o700)
+        function(path)
+
+    if folder.exists():
+        shutil.rmtree(folder, onerror=make_writable)
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a file so that it is there completely or not at all."""
+    temporary = path.with_name(f"{path.name}.new")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)

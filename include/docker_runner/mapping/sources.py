@@ -1,0 +1,43 @@
+"""What a component left in an output folder: the entries that count, and those that must not be there."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+
+from docker_runner.errors import ConfigurationError
+from docker_runner.interface.manifests import SUFFIX
+
+
+def output_sources(folder: Path, *, files_only: bool = False) -> dict[str, Path]:
+    """List the tables or files in an output folder by name, in name order.
+
+    Dot-files and manifests do not count (OM-1, OF-1). Links, devices and pipes are refused: following them could read
+    files of the machine that the component itself cannot see.
+
+    Args:
+        folder: ``out/tables`` or ``out/files``.
+        files_only: leave folders out instead of taking them as sliced tables.
+
+    Raises:
+        ConfigurationError: an entry is neither file nor folder, or manifests stand alone (OM-2, OF-4).
+    """
+    if not folder.is_dir():
+        return {}
+    entries = {path.name: path for path in sorted(folder.iterdir()) if not path.name.startswith(".")}
+    sources = {}
+    for name, path in entries.items():
+        mode = path.lstat().st_mode
+        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+            raise ConfigurationError(
+                "Only regular files and folders are taken over; this is a link or a special file.",
+                file=f"out/{folder.name}/{name}",
+            )
+        if not name.endswith(SUFFIX) and not (files_only and stat.S_ISDIR(mode)):
+            sources[name] = path
+    orphans = [name for name in entries if name.endswith(SUFFIX) and name.removesuffix(SUFFIX) not in entries]
+    if orphans:
+        raise ConfigurationError(
+            f"These manifests have no data beside them: {', '.join(orphans)}.", file=f"out/{folder.name}"
+        )
+    return sources

@@ -1,0 +1,160 @@
+"""Components: registered Docker images with their definitions (section 2 of the contract)."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from docker_runner.documents import checked, read_object
+from docker_runner.engine.images import ImageRequest, PullPolicy
+from docker_runner.errors import ConfigurationError, NotFoundError
+
+_SUPPORTED_STAGING = ("local", "none")
+
+
+@dataclass(frozen=True)
+class Component:
+    """A component as registered. ``definition`` is the checked document, with defaults filled in.
+
+    Ciphers inside image parameters and registry credentials stay encrypted, so a component may be written to disk.
+    """
+
+    definition: Mapping[str, Any] = field(repr=False)
+    id: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "id", str(self.definition["id"]))
+
+    @classmethod
+    def from_document(cls, document: Any, *, file: Path | str | None = None) -> Component:
+        """Check a definition and make a component of it.
+
+        Raises:
+            ConfigurationError: the definition is wrong (CD-33) or asks for what is not offered (D27).
+        """
+        definition = checked(document, "component", file=file)
+        for direction, staging in definition["data"]["staging_storage"].items():
+            if staging not in _SUPPORTED_STAGING:
+                raise ConfigurationError(
+                    f"Staging {staging!r} is not supported here: components get and give their data as files "
+                    f"({' or '.join(repr(name) for name in _SUPPORTED_STAGING)}).",
+                    file=file,
+                    key=f"data.staging_storage.{direction}",
+                )
+        return cls(definition)
+
+    @property
+    def data(self) -> Mapping[str, Any]:
+        """The ``data`` node of the definition."""
+        data: Mapping[str, Any] = self.definition["data"]
+        return data
+
+    @property
+    def type(self) -> str:
+        """Extractor, writer, application, transformation, processor or other."""
+        return str(self.definition["type"])
+
+    @property
+    def sanitized_id(self) -> str:
+        """The id with every character outside ``[a-zA-Z0-9-]`` replaced by ``-`` (CD-1)."""
+        return re.sub(r"[^a-zA-Z0-9-]", "-", self.id)
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """Features of the component (section 2.3)."""
+        return tuple(self.definition["features"])
+
+    def image(self, tag: str = "") -> ImageRequest:
+        """The image to run.
+
+        Args:
+            tag: overrides the registered tag when not empty (LC-82, PR-4); a registered digest then does not apply.
+        """
+        image = self.data["definition"]
+        uri = str(image["uri"])
+        if image["type"] == "quayio":
+            uri = f"quay.io/{uri}"
+        registered = str(image["tag"] or "latest")
+        return ImageRequest(
+            uri=uri,
+            tag=tag or registered,
+            digest="" if tag and tag != registered else str(image["digest"] or ""),
+            pull_policy=PullPolicy(image["pull_policy"]),
+        )
+
+    @cached_property
+    def memory_bytes(self) -> int:
+        """Memory limit: ``m`` is 10^6 and ``g`` 10^9 bytes (CD-10)."""
+        text = str(self.data["memory"]).lower()
+        return int(text[:-1]) * (10**9 if text.endswith("g") else 10**6)
+
+    @property
+    def memory_text(self) -> str:
+        """The memory limit as written in the definition."""
+        return str(self.data["memory"])
+
+    @property
+    def process_timeout(self) -> int:
+        """Seconds that a container may run; 0 is no limit (CD-12, D9)."""
+        return int(self.data["process_timeout"])
+
+    @property
+    def network(self) -> str:
+        """``none``, ``bridge`` or ``no-internet`` (CD-13)."""
+        return str(self.data["network"])
+
+    @property
+    def reads_storage(self) -> bool:
+        """Whether input is mapped; without it nothing is read, written or processed (LC-31)."""
+        return self.data["staging_storage"].get("input", "local") == "local"
+
+    @property
+    def writes_storage(self) -> bool:
+        """Whether output is mapped (LC-31)."""
+        return self.reads_storage and self.data["staging_storage"].get("output", "local") == "local"
+
+    @property
+    def no_application_errors(self) -> bool:
+        """Whether every failure of the container is the user's (CT-33)."""
+        return bool(self.data["logging"].get("no_application_errors", False))
+
+    @property
+    def processor_position(self) -> str:
+        """``any``, ``before`` or ``after`` (CD-29)."""
+        return str(self.definition["processorConfiguration"].get("allowedProcessorPosition", "any"))
+
+
+class ComponentRegistry:
+    """The registered components: a folder with one ``<id>.json`` each."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def ids(self) -> list[str]:
+        """Ids of all registered components, sorted."""
+        return sorted(path.stem for path in self.folder.glob("*.json"))
+
+    def get(self, component_id: str) -> Component:
+        """Read a component's definition.
+
+        Raises:
+            NotFoundError: no such component is registered.
+            ConfigurationError: its definition is wrong.
+        """
+        path = self.folder / f"{component_id}.json"
+        if "/" in component_id or not path.is_file():
+            near = difflib.get_close_matches(component_id, self.ids(), n=3)
+            hint = f" Did you mean {' or '.join(near)}?" if near else ""
+            raise NotFoundError(
+                f"The component {component_id!r} is not registered: there is no file {path}.{hint} "
+                "Register a component by writing its definition into that file."
+            )
+        component = Component.from_document(read_object(path, "component"), file=path)
+        if component.id != component_id:
+            raise ConfigurationError(f"The id must be that of the file name, {component_id!r}.", file=path, key="id")
+        return component

@@ -1,0 +1,147 @@
+"""One Commit: everything is staged first, then made visible in one transaction (D6)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from docker_runner.errors import NotFoundError, UserError
+from docker_runner.storage.base import Commit, Committed, LoadedTable, StoredFile, Table, TableLoad
+from docker_runner.storage.lake import blobs, documents, sql
+from docker_runner.storage.lake.connection import Connection
+from docker_runner.storage.lake.csv_source import open_source
+from docker_runner.storage.lake.load import TableWriter
+from docker_runner.storage.lake.records import Document, Kind, find, put
+from docker_runner.storage.lake.staging import StagedTable
+from docker_runner.storage.names import split_table_id
+
+
+def commit(connection: Connection, wanted: Commit) -> Committed:
+    """Store everything that ``wanted`` describes, or nothing.
+
+    Raises:
+        UserError: names every table and file that is wrong, and why.
+    """
+    done = find(connection.run, Kind.COMMITS, [wanted.key])
+    if done:
+        return documents.read_committed(done[wanted.key])
+    with ExitStack() as undo:
+        undo.callback(connection.scratch.clear)
+        staged = _stage(connection, wanted.tables)
+        on_failure = undo.enter_context(ExitStack())
+        contents = []
+        for upload in wanted.files:
+            try:
+                contents.append(blobs.store(connection.location.files, upload))
+            except UserError as error:
+                raise UserError(f"File {upload.name}: {error}") from error
+            on_failure.callback(contents[-1].remove)
+        with connection.writing():
+            done = find(connection.run, Kind.COMMITS, [wanted.key])
+            if done:
+                return documents.read_committed(done[wanted.key])
+            committed = _write(connection, wanted, staged, contents)
+        on_failure.pop_all()
+    return committed
+
+
+def _stage(connection: Connection, loads: tuple[TableLoad, ...]) -> list[StagedTable]:
+    """Read all CSVs; the errors of all tables come as one (OM-75)."""
+    staged, problems = [], []
+    for load in loads:
+        try:
+            split_table_id(load.table_id)
+            staged.append(StagedTable(connection, open_source(load)))
+        except UserError as error:
+            problems.append(f"Table {load.table_id}: {error}")
+    if problems:
+        raise UserError("\n".join(problems))
+    return staged
+
+
+def _write(
+    connection: Connection, wanted: Commit, staged: list[StagedTable], contents: list[blobs.StoredContent]
+) -> Committed:
+    now = datetime.now(UTC)
+    loaded = _write_tables(connection, wanted.tables, staged, now)
+    files = _write_files(connection, wanted.add_file_tags, contents, now)
+    put(connection.run, Kind.STATES, {documents.state_id(key): dict(state) for key, state in wanted.state.items()})
+    committed = Committed(tuple(loaded), tuple(files))
+    done = {"committed": now.isoformat(), **documents.committed_document(committed)}
+    put(connection.run, Kind.COMMITS, {wanted.key: done}, new=True)
+    return committed
+
+
+def _write_tables(
+    connection: Connection, loads: tuple[TableLoad, ...], staged: list[StagedTable], now: datetime
+) -> list[LoadedTable]:
+    if not loads:
+        return []
+    _refuse_other_spellings(connection, loads)
+    ids = list(dict.fromkeys(load.table_id for load in loads))
+    known = find(connection.run, Kind.TABLES, ids)
+    tables: dict[str, Table] = {table_id: documents.read_table(table_id, known[table_id]) for table_id in known}
+    loaded, problems = [], []
+    for load, rows in zip(loads, staged, strict=True):
+        try:
+            table, result = TableWriter(connection, load, tables.get(load.table_id)).write(rows)
+        except UserError as error:
+            problems.append(f"Table {load.table_id}: {error}")
+        else:
+            tables[table.id] = table
+            loaded.append(result)
+    if problems:
+        raise UserError("\n".join(problems))
+    put(
+        connection.run,
+        Kind.TABLES,
+        {table_id: documents.table_document(table) for table_id, table in tables.items()},
+        new=not known,
+    )
+    buckets = list(dict.fromkeys(split_table_id(table_id)[0] for table_id in ids))
+    present = find(connection.run, Kind.BUCKETS, buckets)
+    created: Document = {"created": now.isoformat()}
+    put(connection.run, Kind.BUCKETS, {bucket: created for bucket in buckets if bucket not in present}, new=True)
+    return loaded
+
+
+def _refuse_other_spellings(connection: Connection, loads: tuple[TableLoad, ...]) -> None:
+    """Names in the lake ignore case: two ids that differ only in case would be one table."""
+    ids = list(dict.fromkeys(load.table_id for load in loads))
+    lower = sql.texts(table_id.lower() for table_id in ids)
+    present = connection.run(f"SELECT id FROM {Kind.TABLES.table} WHERE lower(id) IN ({lower})")
+    spelled = {str(row[0]).lower(): str(row[0]) for row in present}
+    for table_id in ids:
+        other = spelled.setdefault(table_id.lower(), table_id)
+        if other != table_id:
+            raise UserError(f"Table {table_id}: there is {other} already, which differs only in upper and lower case.")
+
+
+def _write_files(
+    connection: Connection,
+    add_tags: Mapping[int, tuple[str, ...]],
+    contents: list[blobs.StoredContent],
+    now: datetime,
+) -> list[StoredFile]:
+    known = find(connection.run, Kind.FILES, add_tags)
+    missing = [str(file_id) for file_id in add_tags if file_id not in known]
+    if missing:
+        raise NotFoundError(f"There is no file {', '.join(missing)} in Storage to add tags to.")
+    changed = {}
+    for file_id, document in known.items():
+        changed[file_id] = {**document, "tags": list(dict.fromkeys([*document["tags"], *add_tags[file_id]]))}
+    put(connection.run, Kind.FILES, changed)
+    if not contents:
+        return []
+    first = connection.count(f"SELECT coalesce(max(id), 0) + 1 FROM {Kind.FILES.table}")
+    files = [content.record(file_id, now) for file_id, content in enumerate(contents, start=first)]
+    stored = zip(files, contents, strict=True)
+    put(
+        connection.run,
+        Kind.FILES,
+        {file.id: documents.file_document(file, content.path) for file, content in stored},
+        new=True,
+    )
+    return [replace(file) for file in files]

@@ -1,0 +1,171 @@
+"""The Storage protocol on a lake."""
+
+from __future__ import annotations
+
+import difflib
+import threading
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from docker_runner.errors import NotFoundError
+from docker_runner.storage.base import (
+    Bucket,
+    Commit,
+    Committed,
+    Exported,
+    FileQuery,
+    StateKey,
+    StoredFile,
+    Table,
+    Where,
+)
+from docker_runner.storage.lake import blobs, documents, sql
+from docker_runner.storage.lake.commit import commit
+from docker_runner.storage.lake.connection import Connection, storage_errors
+from docker_runner.storage.lake.export import export
+from docker_runner.storage.lake.file_search import file_search
+from docker_runner.storage.lake.location import Location
+from docker_runner.storage.lake.records import Kind, delete, find
+from docker_runner.storage.names import split_table_id
+
+
+class Lake:
+    """An open lake; see :class:`docker_runner.storage.base.Storage` for what the methods do.
+
+    Methods may be called from several threads, one runs at a time. Close it when done, or use it as a context manager.
+    """
+
+    def __init__(self, location: Location) -> None:
+        """Open the lake, and make it when there is none.
+
+        Raises:
+            StorageError: it cannot be opened.
+        """
+        self._connection = Connection(location)
+        self._one_at_a_time = threading.RLock()
+
+    def buckets(self) -> Sequence[Bucket]:
+        """All buckets, by id."""
+        with self._reading() as run:
+            found = find(run, Kind.BUCKETS)
+            counts = Counter(split_table_id(str(row[0]))[0] for row in run(f"SELECT id FROM {Kind.TABLES.table}"))
+        return [
+            Bucket(bucket, datetime.fromisoformat(document["created"]), counts[bucket])
+            for bucket, document in found.items()
+        ]
+
+    def tables(self, bucket: str | None = None) -> Sequence[Table]:
+        """All tables, or those of one bucket, by id."""
+        with self._reading() as run:
+            found = find(run, Kind.TABLES)
+            sizes = self._sizes()
+        chosen = (item for item in found.items() if bucket in (None, split_table_id(item[0])[0]))
+        return [documents.read_table(table_id, document, sizes.get(table_id, 0)) for table_id, document in chosen]
+
+    def table(self, table_id: str) -> Table:
+        """One table with its metadata."""
+        with self._reading():
+            return self._table(table_id, size_bytes=self._sizes().get(table_id, 0))
+
+    def export_table(
+        self,
+        table_id: str,
+        target: Path,
+        *,
+        columns: Sequence[str] = (),
+        where: Where | None = None,
+        changed_since: datetime | None = None,
+        limit: int | None = None,
+    ) -> Exported:
+        """Write a table as CSV. ``changed_since`` gives the rows changed after, not at, that time (IM-30)."""
+        with self._reading():
+            return export(
+                self._connection,
+                self._table(table_id),
+                target,
+                columns=columns,
+                where=where,
+                changed_since=changed_since,
+                limit=limit,
+            )
+
+    def files(self, query: FileQuery) -> Sequence[StoredFile]:
+        """Files that match, newest id first."""
+        with self._reading() as run:
+            return file_search(run, query)
+
+    def download_file(self, file_id: int, target: Path) -> StoredFile:
+        """Write a stored file's content to ``target``; a sliced file becomes a folder."""
+        with self._reading() as run:
+            found = find(run, Kind.FILES, [file_id])
+            if not found:
+                raise NotFoundError(f"There is no file {file_id} in Storage.")
+            blobs.fetch(self._connection.location.files / found[file_id]["content"], target)
+            return documents.read_file(file_id, found[file_id])
+
+    def state(self, key: StateKey) -> dict[str, Any]:
+        """The stored state document; an empty one when there is none."""
+        with self._reading() as run:
+            record = documents.state_id(key)
+            return find(run, Kind.STATES, [record]).get(record, {})
+
+    def commit(self, commit: Commit) -> Committed:
+        """Store everything that ``commit`` describes in one visible step."""
+        with self._one_at_a_time, storage_errors():
+            return _commit(self._connection, commit)
+
+    def drop_table(self, table_id: str) -> None:
+        """Remove a table and its rows."""
+        with self._one_at_a_time, storage_errors(), self._connection.writing():
+            self._table(table_id)
+            self._connection.run(f"DROP TABLE {sql.table(table_id)}")
+            delete(self._connection.run, Kind.TABLES, [table_id])
+
+    def close(self) -> None:
+        """Close the lake."""
+        with self._one_at_a_time:
+            self._connection.close()
+
+    def __enter__(self) -> Lake:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @contextmanager
+    def _reading(self) -> Iterator[Any]:
+        with self._one_at_a_time, storage_errors(), self._connection.reading():
+            yield self._connection.run
+
+    def _table(self, table_id: str, size_bytes: int = 0) -> Table:
+        """A table's record; inside a transaction."""
+        split_table_id(table_id)
+        run = self._connection.run
+        found = find(run, Kind.TABLES, [table_id])
+        if found:
+            return documents.read_table(table_id, found[table_id], size_bytes)
+        ids = [str(row[0]) for row in run(f"SELECT id FROM {Kind.TABLES.table}")]
+        similar = difflib.get_close_matches(table_id, ids, n=3)
+        hint = f" Similar: {', '.join(similar)}." if similar else ""
+        raise NotFoundError(f"There is no table {table_id} in Storage.{hint}")
+
+    def _sizes(self) -> dict[str, int]:
+        """Bytes of the Parquet files of each table."""
+        rows = self._connection.run(
+            "SELECT s.schema_name || '.' || t.table_name, sum(f.file_size_bytes)::BIGINT "
+            "FROM __ducklake_metadata_lake.ducklake_data_file AS f "
+            "JOIN __ducklake_metadata_lake.ducklake_table AS t USING (table_id) "
+            "JOIN __ducklake_metadata_lake.ducklake_schema AS s USING (schema_id) "
+            "WHERE f.end_snapshot IS NULL AND t.end_snapshot IS NULL GROUP BY ALL"
+        )
+        return {str(table_id): int(str(size)) for table_id, size in rows}
+
+
+_commit = commit  # the method of the same name hides it inside the class

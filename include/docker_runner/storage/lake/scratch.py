@@ -1,0 +1,61 @@
+"""A process's working folder inside the lake, and the removal of those of processes that were killed."""
+
+from __future__ import annotations
+
+import shutil
+import uuid
+from pathlib import Path
+
+from docker_runner.storage.lake.location import Location
+
+
+class Scratch:
+    """A folder of one open lake. It exists from its first use until :meth:`remove`.
+
+    A locked file beside the folder shows that its owner lives: the kernel takes the lock away from a killed process.
+    """
+
+    def __init__(self, location: Location) -> None:
+        from filelock import FileLock
+
+        self.folder = location.scratch / uuid.uuid4().hex
+        self._lock = FileLock(self.folder.with_suffix(".lock"), thread_local=False)
+
+    @property
+    def spill(self) -> Path:
+        """Folder for what DuckDB cannot keep in memory; DuckDB makes and removes it."""
+        return self.folder.with_suffix(".spill")
+
+    def new_file(self, suffix: str) -> Path:
+        """A path in the folder that is not used yet."""
+        if not self._lock.is_locked:
+            self.folder.parent.mkdir(parents=True, exist_ok=True)
+            self._lock.acquire()
+        self.folder.mkdir(exist_ok=True)
+        return self.folder / (uuid.uuid4().hex + suffix)
+
+    def clear(self) -> None:
+        """Remove the files in the folder."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def remove(self) -> None:
+        """Remove the folder."""
+        self.clear()
+        if self._lock.is_locked:
+            Path(self._lock.lock_file).unlink(missing_ok=True)
+            self._lock.release()
+
+
+def remove_abandoned(location: Location) -> None:
+    """Remove the folders whose owners are gone."""
+    from filelock import FileLock, Timeout
+
+    for path in location.scratch.glob("*.lock"):
+        lock = FileLock(path)
+        try:
+            with lock.acquire(blocking=False):
+                shutil.rmtree(path.with_suffix(""), ignore_errors=True)
+                shutil.rmtree(path.with_suffix(".spill"), ignore_errors=True)
+                path.unlink(missing_ok=True)
+        except Timeout:
+            continue  # its owner is at work

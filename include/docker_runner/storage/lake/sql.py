@@ -1,0 +1,42 @@
+"""Pieces of SQL text that cannot be given as parameters: names, lists and options."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+
+from docker_runner.storage.names import split_table_id
+
+LAKE = "lake"
+"""Name under which the DuckLake catalogue is attached."""
+
+
+def name(identifier: str) -> str:
+    """An identifier, quoted."""
+    return '"' + identifier.replace('"', '""') + '"'
+
+
+def names(identifiers: Iterable[str], prefix: str = "") -> str:
+    """Identifiers, quoted and separated by commas; ``prefix`` is put before each, e.g. ``t.``."""
+    return ", ".join(prefix + name(identifier) for identifier in identifiers)
+
+
+def text(value: str) -> str:
+    """A text literal."""
+    return "'" + value.replace("'", "''") + "'"
+
+
+def texts(values: Iterable[str]) -> str:
+    """Text literals separated by commas."""
+    return ", ".join(text(value) for value in values)
+
+
+def time(moment: datetime) -> str:
+    """A time literal; ``moment`` must be aware."""
+    return f"TIMESTAMPTZ '{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S.%f}+00'"
+
+
+def table(table_id: str) -> str:
+    """The full name of a table of Storage; buckets are schemas of the lake."""
+    bucket, table_name = split_table_id(table_id)
+    return f"{LAKE}.{name(bucket)}.{name(table_name)}"
