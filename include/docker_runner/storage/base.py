@@ -234,7 +234,11 @@ class Storage(Protocol):
         changed_since: datetime | None = None,
         limit: int | None = None,
     ) -> Exported:
-        """Write a table as CSV (IM-36): header, every field quoted, ``\\n`` line ends, NULL as empty text."""
+        """Write a table as CSV (IM-36): header, every field quoted, newline line ends, NULL as empty text.
+
+        ``changed_since`` gives the rows changed after, not at, that time: with a table's ``last_import_date``, kept to
+        the microsecond, exactly what later loads changed (IM-30).
+        """
 
     def files(self, query: FileQuery) -> Sequence[StoredFile]:
         """Files that match, newest id first."""
@@ -250,3 +254,6 @@ class Storage(Protocol):
 
     def drop_table(self, table_id: str) -> None:
         """Remove a table and its rows."""
+
+    def close(self) -> None:
+        """Give back what the Storage holds open; it is not usable after that."""

@@ -23,8 +23,8 @@ _PART = re.compile(r"[A-Za-z0-9_-]+")
 _LETTERS = str.maketrans(
     {
         "đ": "d", "Đ": "D", "ð": "d", "Ð": "D", "ł": "l", "Ł": "L", "ø": "o", "Ø": "O", "ħ": "h", "Ħ": "H",
-        "ŧ": "t", "Ŧ": "T", "ı": "i", "ß": "ss", "ẞ": "SS", "æ": "ae", "Æ": "AE", "œ": "oe", "Œ": "OE",
-        "þ": "th", "Þ": "TH", "ĸ": "k", "ŋ": "n", "Ŋ": "N",
+        "ŧ": "t", "Ŧ": "T", "ß": "ss", "ẞ": "SS", "æ": "ae", "Æ": "AE", "œ": "oe", "Œ": "OE", "þ": "th", "Þ": "TH",
+        "\N{LATIN SMALL LETTER DOTLESS I}": "i",
     }
 )  # fmt: skip
 
@@ -68,9 +68,7 @@ def sanitize_header(names: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, .
     seen: dict[str, str] = {}
     for position, (written, name) in enumerate(zip(names, clean, strict=True), start=1):
         if not name:
-            problems.append(
-                f"column {position} ({written!r}) has no letter, digit or underscore that a name could keep"
-            )
+            problems.append(f"column {position} ({written!r}) has nothing that a name could keep")
         elif len(name) > MAX_COLUMN_LENGTH:
             problems.append(f"column {name!r} is longer than {MAX_COLUMN_LENGTH} characters")
         elif name.lower() == TIMESTAMP_COLUMN:

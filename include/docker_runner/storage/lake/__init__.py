@@ -1,9 +1,9 @@
 """The embedded Storage: a DuckLake, which is Parquet files and a SQL catalogue, used through DuckDB.
 
 A bucket is a schema of the lake, e.g. ``in.c-main``; a table has one text column for each of its columns and
-``_timestamp``, the time at which the row was last changed. What Storage knows beyond that (keys, metadata, files, state,
-commits) is kept in small tables of the schema ``_docker_runner``, whose rows DuckLake keeps in the catalogue itself. So
-one DuckLake transaction makes everything that a commit brings visible at once.
+``_timestamp``, the time at which the row was last changed. What Storage knows beyond that (keys, metadata, files,
+state, commits) is kept in small tables of the schema ``_docker_runner``, whose rows DuckLake keeps in the
+catalogue itself. So one DuckLake transaction makes everything that a commit brings visible at once.
 
 ::
 
@@ -12,6 +12,7 @@ one DuckLake transaction makes everything that a commit brings visible at once.
     connection.py    DuckDB with its extensions, the attached catalogue, the writers' lock
     scratch.py       a process's working folder inside the lake
     records.py       what Storage knows about tables, files, states and commits
+    documents.py     the same as JSON documents
     csv_source.py    a CSV as it lies there: files, dialect, header
     csv_check.py     which line of a CSV is wrong
     staging.py       CSV -> Parquet, before the lock is taken
@@ -19,4 +20,5 @@ one DuckLake transaction makes everything that a commit brings visible at once.
     load.py          one staged table into its table: structure, delete rules, rows
     export.py        table -> CSV
     blobs.py         contents of stored files
+    file_search.py   which stored files match a query
 """

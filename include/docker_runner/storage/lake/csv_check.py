@@ -1,4 +1,4 @@
-"""Reads a CSV record by record: slow, but it knows the line of an error, and takes what DuckDB's strict reader refuses."""
+"""Reads a CSV record by record: slow, but it knows the line of an error, and takes mixed line ends and long records."""
 
 from __future__ import annotations
 

@@ -8,15 +8,18 @@ import io
 import stat
 import sys
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 from docker_runner.errors import UserError
 from docker_runner.storage.base import TableLoad
 from docker_runner.storage.names import sanitize_header
+
+if TYPE_CHECKING:
+    from _csv import Reader as CsvReader
 
 _GZIP_MAGIC = b"\x1f\x8b"
 
@@ -28,13 +31,12 @@ class Dialect:
     delimiter: str
     enclosure: str
 
-    def reader(self, lines: Iterator[str]) -> csv.Reader:
+    def reader(self, lines: Iterable[str]) -> CsvReader:
         """Python's reader of this dialect, for headers and for finding errors."""
         csv.field_size_limit(sys.maxsize)
-        quoting = csv.QUOTE_MINIMAL if self.enclosure else csv.QUOTE_NONE
-        return csv.reader(
-            lines, delimiter=self.delimiter, quotechar=self.enclosure or None, quoting=quoting, strict=True
-        )
+        if not self.enclosure:
+            return csv.reader(lines, delimiter=self.delimiter, quoting=csv.QUOTE_NONE)
+        return csv.reader(lines, delimiter=self.delimiter, quotechar=self.enclosure, strict=True)
 
 
 @dataclass(frozen=True)
@@ -164,7 +166,7 @@ def _first_record(path: Path, dialect: Dialect) -> tuple[CsvFile, tuple[str, ...
         # "replace": what is not UTF-8 is reported with its line when the rows are read.
         text = io.TextIOWrapper(raw, encoding="utf-8-sig", errors="replace", newline="")
         try:
-            record = next(iter(dialect.reader(remember(text))), [])
+            record: list[str] = next(dialect.reader(remember(text)), [])
         except csv.Error as error:
             raise UserError(f"{path.name}, line 1: the quoting is broken ({error}).") from None
     end = next((end for end in ("\r\n", "\n", "\r") if lines[0].endswith(end)), "\n")

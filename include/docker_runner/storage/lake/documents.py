@@ -122,12 +122,7 @@ def _metadata_documents(items: Sequence[MetadataItem]) -> list[Mapping[str, obje
 
 
 def _read_metadata(documents: Sequence[Document]) -> tuple[MetadataItem, ...]:
+    times = (document["timestamp"] and datetime.fromisoformat(document["timestamp"]) for document in documents)
     return tuple(
-        MetadataItem(
-            **{
-                **document,
-                "timestamp": datetime.fromisoformat(document["timestamp"]) if document["timestamp"] else None,
-            }
-        )
-        for document in documents
+        MetadataItem(**{**document, "timestamp": time}) for document, time in zip(documents, times, strict=True)
     )

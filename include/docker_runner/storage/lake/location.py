@@ -10,7 +10,7 @@ from docker_runner.errors import UserError
 from docker_runner.storage.lake import sql
 
 _PREFIX = "ducklake:sqlite:"
-_SUPPORTED = "Supported is ducklake:sqlite:/folder/catalog.sqlite, optionally with ?data_path=/other/folder for the tables' files."
+_SUPPORTED = "Supported is ducklake:sqlite:/folder/catalog.sqlite, optionally with ?data_path=/folder for the tables."
 
 
 @dataclass(frozen=True)

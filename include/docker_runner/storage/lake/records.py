@@ -4,11 +4,12 @@ Each kind is a small table of (id, document) whose rows DuckLake keeps in the ca
 transaction as the rows of tables and cost no Parquet file each.
 """
 
+# ruff: noqa: S608 - names and texts are quoted by sql.py; SQL has no parameters for most of these places
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping
-from enum import Enum
+from enum import StrEnum
 from typing import Any
 
 from docker_runner.storage.lake import sql
@@ -19,7 +20,7 @@ Run = Callable[..., list[tuple[object, ...]]]
 _SCHEMA_NAME = "_docker_runner"
 
 
-class Kind(str, Enum):
+class Kind(StrEnum):
     """The kinds of records; the value is the table's name."""
 
     BUCKETS = "buckets"
