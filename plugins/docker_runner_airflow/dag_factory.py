@@ -1,0 +1,231 @@
+"""From configurations to DAGs: one DAG per configuration, with only the tasks that it needs.
+
+A DAG file needs two lines::
+
+    from docker_runner_airflow.dag_factory import build_dags
+
+    globals().update(build_dags())
+
+Every task process parses its DAG file again. Airflow tells which DAG the task belongs to, and only that one is built,
+so a task starts as fast with thousands of configurations as with one.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from docker_runner.errors import RunnerError
+from docker_runner.job.plan import PULL_IMAGES, Kind, Step, row_steps
+from docker_runner.project.component import Component, ComponentRegistry
+from docker_runner.project.configuration import Configuration, Entry, Project, Row
+from docker_runner.project.rows import effective_configurations
+from docker_runner.settings import Settings
+
+if TYPE_CHECKING:
+    from airflow.sdk import DAG
+
+    from docker_runner_airflow.operators import StepOperator
+
+# Airflow wants a moment from which schedules count; with catchup off the past is never run.
+_START = datetime(2024, 1, 1, tzinfo=UTC)
+_RETRIES = 3
+
+
+def build_dags(settings: Settings | None = None) -> dict[str, DAG]:
+    """Build the DAGs of a project, by their ids; at task time only the one that the task belongs to.
+
+    A configuration that cannot be read becomes a DAG that carries the error; every other DAG is untouched.
+
+    Args:
+        settings: which project; the environment's by default.
+    """
+    from airflow.sdk import get_parsing_context
+
+    settings = settings or Settings.from_environment()
+    wanted = get_parsing_context().dag_id
+    project, registry = Project(settings.project), CachedRegistry(settings)
+    return {
+        name: _dag_or_error(name, entry, project=project, registry=registry)
+        for entry in project.entries()
+        if (name := dag_id(*entry.key)) == wanted or wanted is None
+    }
+
+
+class CachedRegistry(ComponentRegistry):
+    """A registry that reads each definition once: many configurations share a component."""
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings.components)
+        self._known: dict[str, Component] = {}
+
+    def get(self, component_id: str) -> Component:
+        """Read a component's definition, or give the one that was read before."""
+        if component_id not in self._known:
+            self._known[component_id] = super().get(component_id)
+        return self._known[component_id]
+
+
+def dag_id(component_id: str, config_id: str) -> str:
+    """The stable id of a configuration's DAG, e.g. ``sample.daily-delays--new-york``."""
+    return re.sub(r"[^A-Za-z0-9_.-]", lambda match: f"_{ord(match[0]):x}_", f"{component_id}--{config_id}")
+
+
+def _dag_or_error(name: str, entry: Entry, *, project: Project, registry: ComponentRegistry) -> DAG:
+    try:
+        configuration = project.configuration(*entry.key)
+        return _dag(name, configuration, registry.get(entry.component_id))
+    except RunnerError as error:
+        return _error_dag(name, entry, error)
+
+
+def _dag(name: str, configuration: Configuration, component: Component) -> DAG:
+    from airflow.sdk import DAG
+
+    from docker_runner_airflow.operators import CleanUpOperator, CreateWorkspaceOperator, PullImagesOperator
+
+    dag = DAG(
+        name,
+        dag_display_name=configuration.name,
+        description=configuration.description.split("\n", 1)[0].lstrip("# ")[:200],
+        doc_md=_documentation(configuration),
+        tags=[component.id, component.type],
+        schedule=_schedule(configuration),
+        start_date=_START,
+        catchup=False,
+        max_active_runs=1,
+        is_paused_upon_creation=None if configuration.schedules else False,
+        params=_params(configuration),
+        default_args={"retries": _RETRIES, "retry_delay": timedelta(seconds=5), "owner": component.id},
+    )
+    create = CreateWorkspaceOperator(dag=dag, component_id=configuration.component_id, config_id=configuration.id)
+    pull = PullImagesOperator(dag=dag, step=PULL_IMAGES)
+    create >> pull
+    builders: list[StepOperator] = [create, pull]
+    ends: list[list[StepOperator]] = []
+    effective = effective_configurations(configuration)
+    lanes = _parallelism(configuration.configuration, len(effective))
+    for index, (row, content) in enumerate(effective):
+        wait_for = ends[index - lanes] if index >= lanes else []
+        tasks = _row_tasks(dag, row, row_steps(content, component), start=[create, *wait_for], pull=pull)
+        ends.append(tasks[-1:])
+        builders += [task for task in tasks if task.step.kind is not Kind.UNLOAD_OUTPUT]
+    clean_up = CleanUpOperator(dag=dag)
+    clean_up.as_teardown(setups=builders, on_failure_fail_dagrun=True)
+    for end in ends:
+        end >> clean_up
+    return dag
+
+
+def _row_tasks(
+    dag: DAG, row: Row | None, steps: tuple[Step, ...], *, start: list[StepOperator], pull: StepOperator
+) -> list[StepOperator]:
+    """The tasks of one row, in a group of their own when the configuration has rows."""
+    from airflow.sdk import TaskGroup
+
+    from docker_runner_airflow.operators import OPERATORS
+
+    group = None
+    if row:
+        group_id = "row_" + re.sub(r"[^A-Za-z0-9_-]", lambda match: f"_{ord(match[0]):x}_", row.id)
+        group = TaskGroup(group_id, group_display_name=row.name, tooltip=row.description, dag=dag)
+    tasks: dict[str, StepOperator] = {}
+    for step in steps:
+        options: dict[str, Any] = {"task_display_name": f"{step.name} ({step.title})"} if _is_processor(step) else {}
+        if row and not step.after:
+            # A row that is left out skips its tasks; the row behind it must run all the same.
+            options["trigger_rule"] = "none_failed"
+        tasks[step.name] = OPERATORS[step.kind](
+            dag=dag,
+            task_group=group,
+            step=step,
+            row_id=row.id if row else "",
+            group=group.group_id if group else "",
+            **options,
+        )
+        [tasks[name] for name in step.after] or start >> tasks[step.name]
+        if step.kind is Kind.WRITE_CONFIG:
+            pull >> tasks[step.name]
+    return list(tasks.values())
+
+
+def _is_processor(step: Step) -> bool:
+    return step.kind is Kind.RUN_PROCESSOR
+
+
+def _parallelism(configuration: Mapping[str, Any], rows: int) -> int:
+    """How many rows run at once: one after the other unless the configuration says more (D7, LC-81)."""
+    runtime = configuration.get("runtime")
+    wanted = str(runtime.get("parallelism") or 1) if isinstance(runtime, Mapping) else "1"
+    if wanted == "infinity":
+        return max(rows, 1)
+    return max(int(wanted), 1) if wanted.isdigit() else 1
+
+
+def _schedule(configuration: Configuration) -> Any:
+    from airflow.timetables.trigger import CronTriggerTimetable, MultipleCronTriggerTimetable
+
+    enabled = [schedule for schedule in configuration.schedules if schedule.enabled]
+    if not enabled or configuration.is_disabled:
+        return None
+    if len(enabled) == 1:
+        return CronTriggerTimetable(enabled[0].cron, timezone=enabled[0].timezone)
+    return MultipleCronTriggerTimetable(*(schedule.cron for schedule in enabled), timezone=enabled[0].timezone)
+
+
+def _params(configuration: Configuration) -> dict[str, Any]:
+    """The trigger form; rows and variables only where the configuration has them."""
+    from airflow.sdk import Param
+
+    params = {
+        "mode": Param(
+            "run",
+            type="string",
+            enum=["run", "debug"],
+            description="debug stores snapshots of the data folder, no results",
+        ),
+        "tag": Param("", type="string", description="image tag of the component instead of the registered one"),
+    }
+    if configuration.rows:
+        params["rows"] = Param(
+            [],
+            type="array",
+            items={"type": "string"},
+            examples=[row.id for row in configuration.rows],
+            description="rows to run, also disabled ones; none means all that are not disabled",
+        )
+    if configuration.configuration.get("variables_id"):
+        params["variables"] = Param(
+            {}, type="object", description='values of variables, e.g. {"name": "value"}; none means the stored ones'
+        )
+    return params
+
+
+def _documentation(configuration: Configuration) -> str:
+    lines = [configuration.description or f"# {configuration.name}"]
+    lines.append(
+        f"Component `{configuration.component_id}`, configuration `{configuration.id}`, `{configuration.file}`"
+    )
+    return "\n\n".join(lines)
+
+
+def _error_dag(name: str, entry: Entry, error: RunnerError) -> DAG:
+    """A DAG that shows what is wrong with its configuration and fails at once with it when it is run."""
+    from airflow.sdk import DAG
+
+    from docker_runner_airflow.operators import CreateWorkspaceOperator
+
+    dag = DAG(
+        name,
+        doc_md=f"# This configuration cannot be run\n\n{error}",
+        description=str(error)[:200],
+        tags=[entry.component_id, "broken"],
+        schedule=None,
+        start_date=_START,
+        catchup=False,
+        is_paused_upon_creation=False,
+    )
+    CreateWorkspaceOperator(dag=dag, component_id=entry.component_id, config_id=entry.config_id)
+    return dag

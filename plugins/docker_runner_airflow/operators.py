@@ -1,0 +1,177 @@
+"""One operator per step: each takes what it needs from the task's context, calls the step, and returns its manifest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from airflow.sdk import BaseOperator
+from airflow.sdk.exceptions import AirflowSkipException
+
+from docker_runner.errors import RunnerError, UserError
+from docker_runner.job.plan import CLEAN_UP, CREATE_WORKSPACE, PULL_IMAGES, Kind, Step
+from docker_runner.settings import Settings
+from docker_runner_airflow.retries import RetryWhatMayPass, StepFailed
+
+if TYPE_CHECKING:
+    from docker_runner.job.tools import Tools
+    from docker_runner.job.workspace import Workspace
+
+_RETRY_POLICY = RetryWhatMayPass()
+
+
+class StepOperator(BaseOperator):
+    """A step of a configuration's run.
+
+    Args:
+        step: the step, as planned.
+        row_id: the row it belongs to; empty for a configuration without rows and for steps that all rows share.
+        group: prefix of the task ids of that row.
+    """
+
+    def __init__(self, *, step: Step, row_id: str = "", group: str = "", **kwargs: Any) -> None:
+        kwargs.setdefault("retry_policy", _RETRY_POLICY)
+        super().__init__(task_id=step.name, **kwargs)
+        self.step = step
+        self.row_id = row_id
+        self.group = group
+
+    def execute(self, context: Mapping[str, Any]) -> dict[str, Any]:
+        """Do the step; a failure becomes one message and a decision about another try."""
+        try:
+            return self.work(context)
+        except RunnerError as error:
+            self.log.error("%s", error)
+            raise StepFailed(str(error), can_be_repeated=not isinstance(error, UserError)) from None
+
+    def work(self, context: Mapping[str, Any]) -> dict[str, Any]:
+        """The step itself."""
+        from docker_runner.job.steps import perform
+
+        ti = context["ti"]
+        if self.row_id and self.row_id not in ti.xcom_pull(task_ids=CREATE_WORKSPACE.name)["rows"]:
+            raise AirflowSkipException(f"The row {self.row_id} is not part of this run.")
+        manifests = {name: ti.xcom_pull(task_ids=self._task_id(name)) for name in self.step.takes}
+        return perform(
+            self.step, workspace=self.workspace(context), row_id=self.row_id, tools=self.tools(), manifests=manifests
+        )
+
+    def _task_id(self, name: str) -> str:
+        return name if name == PULL_IMAGES.name or not self.group else f"{self.group}.{name}"
+
+    def tools(self) -> Tools:
+        """Storage, engine and keys of this worker; logs go to the task's log."""
+        from docker_runner.job.tools import Tools
+        from docker_runner_airflow.hooks import connect_engine
+
+        settings = Settings.from_environment()
+        return Tools(settings, log=self.log, connect=partial(connect_engine, settings))
+
+    def workspace(self, context: Mapping[str, Any]) -> Workspace:
+        """The folders of this DAG run."""
+        from docker_runner.job.workspace import Workspace
+
+        return Workspace(Settings.from_environment().workspaces, job_id(context))
+
+
+class CreateWorkspaceOperator(StepOperator):
+    """Resolves the configuration as it is now, with the values of the trigger form, and makes the run's folders."""
+
+    def __init__(self, *, component_id: str, config_id: str, **kwargs: Any) -> None:
+        super().__init__(step=CREATE_WORKSPACE, **kwargs)
+        self.component_id = component_id
+        self.config_id = config_id
+
+    def work(self, context: Mapping[str, Any]) -> dict[str, Any]:
+        """Resolve everything before anything runs (LC-5)."""
+        from docker_runner.job.resolution import JobRequest, described, resolve_job
+        from docker_runner.job.steps import create_workspace
+        from docker_runner.project.component import ComponentRegistry
+        from docker_runner.project.configuration import Project
+
+        settings = Settings.from_environment()
+        job = resolve_job(
+            Project(settings.project),
+            ComponentRegistry(settings.components),
+            component_id=self.component_id,
+            config_id=self.config_id,
+            request=JobRequest.from_params(context["params"]),
+            job_id=job_id(context),
+            run_id=context["run_id"],
+        )
+        create_workspace(job, self.workspace(context), self.tools())
+        return described(job, selected=[row.row_id for row in job.rows])
+
+
+class PullImagesOperator(StepOperator):
+    """Has every image of the run ready."""
+
+
+class LoadTablesOperator(StepOperator):
+    """Writes the mapped tables of a row into its data folder."""
+
+
+class LoadFilesOperator(StepOperator):
+    """Writes the mapped files of a row into its data folder."""
+
+
+class WriteConfigOperator(StepOperator):
+    """Checks that every config file of a row can be written, and shows it with its secrets hidden."""
+
+
+class RunProcessorOperator(StepOperator):
+    """Runs a processor in its own container."""
+
+
+class RunComponentOperator(StepOperator):
+    """Runs the component in its own container."""
+
+
+class UnloadOutputOperator(StepOperator):
+    """Stores tables, files and state of a row in one commit."""
+
+
+class CleanUpOperator(StepOperator):
+    """Removes containers and folders in every outcome, then gives the run its verdict.
+
+    As the run's last task it decides the run's state: a teardown that succeeds would turn a failed run green, and a
+    run that was stopped by hand leaves skipped tasks, which count as success too.
+    """
+
+    bad_states: ClassVar[frozenset[str]] = frozenset({"failed", "upstream_failed", "removed"})
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(step=CLEAN_UP, **kwargs)
+
+    def work(self, context: Mapping[str, Any]) -> dict[str, Any]:
+        """Clean up, then fail when another task of the run failed or was stopped."""
+        from docker_runner.job.steps import clean_up
+
+        manifest = clean_up(self.workspace(context), self.tools())
+        ti = context["ti"]
+        states: dict[str, str] = ti.get_task_states(dag_id=ti.dag_id, run_ids=[ti.run_id])[ti.run_id]
+        created = ti.xcom_pull(task_ids=CREATE_WORKSPACE.name) or {"rows": [""]}
+        stopped = {"skipped"} if created["rows"] == [""] else set()
+        failed = sorted(name for name, state in states.items() if str(state) in self.bad_states | stopped)
+        if failed:
+            message = f"Cleaned up. The run failed: see {', '.join(name for name in failed)}."
+            self.log.error(message)
+            raise StepFailed(message, can_be_repeated=False)
+        return manifest
+
+
+OPERATORS: Mapping[Kind, Callable[..., StepOperator]] = {
+    Kind.PULL_IMAGES: PullImagesOperator,
+    Kind.LOAD_TABLES: LoadTablesOperator,
+    Kind.LOAD_FILES: LoadFilesOperator,
+    Kind.WRITE_CONFIG: WriteConfigOperator,
+    Kind.RUN_PROCESSOR: RunProcessorOperator,
+    Kind.RUN_COMPONENT: RunComponentOperator,
+    Kind.UNLOAD_OUTPUT: UnloadOutputOperator,
+}
+
+
+def job_id(context: Mapping[str, Any]) -> str:
+    """Identity of a DAG run in names of folders and containers."""
+    return f"{context['ti'].dag_id}/{context['run_id']}"
