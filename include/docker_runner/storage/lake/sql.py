@@ -33,7 +33,7 @@ def texts(values: Iterable[str]) -> str:
 
 def time(moment: datetime) -> str:
     """A time literal; ``moment`` must be aware."""
-    return f"TIMESTAMPTZ '{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S.%f}+00'"
+    return moment.astimezone(UTC).strftime("TIMESTAMPTZ '%Y-%m-%d %H:%M:%S.%f+00'")
 
 
 def table(table_id: str) -> str:

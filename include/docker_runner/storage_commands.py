@@ -1,0 +1,166 @@
+"""``docker-runner storage …``: look into the Storage, bring tables in and take them out."""
+
+from __future__ import annotations
+
+import csv
+import shutil
+import sys
+import tempfile
+import uuid
+from collections.abc import Iterable
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from docker_runner.errors import UserError
+from docker_runner.mapping.moments import moment
+from docker_runner.settings import Settings
+from docker_runner.storage import open_storage
+from docker_runner.storage.base import Commit, MetadataItem, Storage, Table, TableLoad, Where
+
+app = typer.Typer(help="Look into the Storage, bring tables in and take them out.", no_args_is_help=True)
+
+_MAX_SHOWN_CHARACTERS = 60
+
+
+@app.command("import")
+def import_table(
+    table: Annotated[str, typer.Argument(help="table id, e.g. in.c-main.orders")],
+    source: Annotated[Path, typer.Argument(metavar="CSV", help="CSV file with a header, plain or gzip")],
+    primary_key: Annotated[str | None, typer.Option(help="columns, separated by commas")] = None,
+    incremental: Annotated[bool, typer.Option("--incremental", help="add and update rows, keep the others")] = False,
+    delimiter: Annotated[str, typer.Option(help=r"one character; \t is a tab")] = ",",
+    enclosure: Annotated[str, typer.Option(help="one character; empty when fields are not enclosed")] = '"',
+) -> None:
+    """Load a CSV file into a table."""
+    load = TableLoad(
+        table_id=table,
+        source=source.resolve(),
+        primary_key=None if primary_key is None else _split(primary_key),
+        incremental=incremental,
+        delimiter=delimiter.replace(r"\t", "\t"),
+        enclosure=enclosure,
+    )
+    with closing(_open()) as storage:
+        (loaded,) = storage.commit(Commit(key=f"import-{uuid.uuid4().hex}", tables=(load,))).tables
+    for warning in loaded.warnings:
+        print(f"Warning: {warning}", file=sys.stderr)
+    print(f"{loaded.table_id}: {loaded.rows} rows loaded, {loaded.table_rows} rows in the table.")
+
+
+@app.command("export")
+def export_table(
+    table: Annotated[str, typer.Argument(help="table id, e.g. in.c-main.orders")],
+    target: Annotated[Path | None, typer.Argument(metavar="FILE", help="file to write; stdout by default")] = None,
+    columns: Annotated[str, typer.Option(help="columns, separated by commas; all by default")] = "",
+    where: Annotated[str, typer.Option(help="column=value,value: rows whose column has one of the values")] = "",
+    changed_since: Annotated[str, typer.Option(help="only rows changed since, e.g. '-2 days' or 2026-01-31")] = "",
+    limit: Annotated[int | None, typer.Option(help="at most so many rows")] = None,
+) -> None:
+    """Write a table as CSV."""
+    since = moment(changed_since, now=datetime.now(UTC), key="--changed-since") if changed_since else None
+    with closing(_open()) as storage, tempfile.TemporaryDirectory() as folder:
+        file = target or Path(folder, "table.csv")
+        exported = storage.export_table(
+            table, file, columns=_split(columns), where=_where(where), changed_since=since, limit=limit
+        )
+        if target:
+            print(f"{table}: {exported.rows} rows written to {target}.")
+            return
+        with file.open("rb") as written:
+            shutil.copyfileobj(written, sys.stdout.buffer)
+        sys.stdout.buffer.flush()
+
+
+@app.command("list")
+def list_tables(bucket: Annotated[str | None, typer.Argument(help="bucket id, e.g. in.c-main")] = None) -> None:
+    """List tables with their rows, sizes and last imports."""
+    with closing(_open()) as storage:
+        tables = storage.tables(bucket)
+        buckets = [found.id for found in storage.buckets()]
+    if bucket is not None and bucket not in buckets:
+        raise UserError(f"There is no bucket {bucket} in Storage. There are: {', '.join(buckets) or 'none yet'}.")
+    if not tables:
+        print("There are no tables yet.")
+        return
+    _print_table(
+        ("table", "rows", "bytes", "primary key", "last import"),
+        ((t.id, str(t.rows), str(t.bytes), ", ".join(t.primary_key), _moment(t.last_import_date)) for t in tables),
+    )
+
+
+@app.command("show")
+def show_table(
+    table: Annotated[str, typer.Argument(help="table id, e.g. in.c-main.orders")],
+    rows: Annotated[int, typer.Option(min=0, help="rows to show")] = 10,
+) -> None:
+    """Show what Storage knows of a table, and some of its rows."""
+    with closing(_open()) as storage, tempfile.TemporaryDirectory() as folder:
+        found = storage.table(table)
+        preview = Path(folder, "preview.csv")
+        storage.export_table(table, preview, limit=rows)
+        _print_table(("", ""), _details(found), header_shown=False)
+        if rows:
+            csv.field_size_limit(sys.maxsize)
+            with preview.open(encoding="utf-8", newline="") as file:
+                header, *records = csv.reader(file)
+            _print_table(header, (map(_shortened, record) for record in records))
+
+
+def _open() -> Storage:
+    return open_storage(Settings.from_environment().storage)
+
+
+def _split(names: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in names.split(",") if name.strip())
+
+
+def _where(text: str) -> Where | None:
+    if not text:
+        return None
+    column, equals, values = text.partition("=")
+    if not equals or not column:
+        raise UserError(f"--where must be column=value or column=value,value, not {text!r}.")
+    return Where(column.strip(), tuple(values.split(",")))
+
+
+def _moment(time: datetime) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _MAX_SHOWN_CHARACTERS else text[: _MAX_SHOWN_CHARACTERS - 1] + "…"
+
+
+def _details(table: Table) -> Iterable[tuple[str, str]]:
+    yield "table", table.id
+    yield "columns", ", ".join(table.columns)
+    yield "primary key", ", ".join(table.primary_key) or "none"
+    yield "rows", str(table.rows)
+    yield "bytes", str(table.bytes)
+    yield "created", _moment(table.created)
+    yield "last import", _moment(table.last_import_date)
+    yield "last change", _moment(table.last_change_date)
+    yield from (("metadata", _entry(item)) for item in table.metadata)
+    for column, items in table.column_metadata.items():
+        yield from ((f"metadata of {column}", _entry(item)) for item in items)
+
+
+def _entry(item: MetadataItem) -> str:
+    return f"{item.key} = {_shortened(item.value)} ({item.provider})"
+
+
+def _print_table(header: Iterable[str], records: Iterable[Iterable[str]], *, header_shown: bool = True) -> None:
+    from rich.console import Console
+    from rich.table import Column
+    from rich.table import Table as RichTable
+    from rich.text import Text
+
+    shown = RichTable(*(Column(Text(name), overflow="fold") for name in header), show_header=header_shown)
+    for record in records:
+        # Text: what stands in square brackets is data here, not markup.
+        shown.add_row(*(Text(value) for value in record))
+    Console().print(shown)
