@@ -2,8 +2,8 @@
 """Builds the sample's images: every ``include/images/<name>/Dockerfile`` becomes ``docker-runner/<name>:latest``.
 
 An image is built again only when its folder, or the image that it is built on, changed; both are in its label
-``docker-runner.content``. Needs nothing but Python and the ``docker`` command. Settings of pip and proxies are taken from
-the environment: they reach the build, not the image.
+``docker-runner.content``. Needs nothing but Python and the ``docker`` command. Settings of pip and proxies are taken
+from the environment: they reach the build, not the image.
 
 Usage: build_images.py [NAME ...]
 """
@@ -18,6 +18,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 IMAGES = Path(__file__).resolve().parent.parent / "include" / "images"
 LABEL = "docker-runner.content"
@@ -60,12 +61,15 @@ def build_all(names: list[str]) -> None:
     for name in names:
         base = known.get(bases[name])
         if base is None:
-            raise BuildError(f"{bases[name]} is missing, on which {name} is built: run scripts/ensure_base_image.sh first.")
+            raise BuildError(f"{name} is built on {bases[name]}, which is missing: run scripts/ensure_base_image.sh.")
         content = content_of(name, base["Id"])
         image = known.get(reference(name))
         if image is None or (image["Config"]["Labels"] or {}).get(LABEL) != content:
             print(f"images: building {reference(name)} ...", flush=True)
             build(name, content)
+            if image is not None:
+                # Kept where something still runs or is built on it; otherwise each change would leave one behind.
+                docker("image", "rm", image["Id"])
             known |= inspect([reference(name)])
             built.append(name)
     print(f"images: {len(built)} built, {len(names) - len(built)} up to date.")
@@ -112,7 +116,7 @@ def content_of(name: str, base_id: str) -> str:
     return digest.hexdigest()
 
 
-def inspect(references: list[str]) -> dict[str, dict]:
+def inspect(references: list[str]) -> dict[str, dict[str, Any]]:
     """What the engine knows of those images that it has, by reference."""
     done = docker("image", "inspect", *references)
     if done.returncode and "no such image" not in done.stderr.lower():

@@ -60,8 +60,10 @@ make_debian_root() {
     say "no registry answers; making Python on Debian from its packages (about half a minute) ..." >&2
     command -v mmdebstrap >/dev/null || install_mmdebstrap
     local suite
+    # shellcheck disable=SC1091
     suite=$(. /etc/os-release && [ "$ID" = debian ] && echo "$VERSION_CODENAME") || suite=bookworm
     local archive=$work/root.tar log=$work/mmdebstrap.log
+    # shellcheck disable=SC2016  # the hook is for the shell of mmdebstrap, which puts the new root into $1
     # Documentation is left out, as in Debian's official images. pip shall install as in python:slim: as root, no questions.
     as_root env TMPDIR="$work" mmdebstrap --variant=apt --include=python3,python3-pip,ca-certificates \
         --dpkgopt=force-unsafe-io --dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/doc/*' \
@@ -97,7 +99,10 @@ derive() {
                 "REQUESTS_CA_BUNDLE=/etc/docker-runner/ca.crt"
         fi
     } >"$context/Dockerfile"
-    docker build --quiet --tag "$result" "$context" >/dev/null || stop "$result cannot be made from $root."
+    DOCKER_BUILDKIT=0 docker build --quiet --tag "$result" "$context" >"$work/build.log" 2>&1 || {
+        cat "$work/build.log" >&2
+        stop "$result cannot be made from $root; see the lines above."
+    }
 }
 
 main() {

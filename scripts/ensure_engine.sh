@@ -60,6 +60,7 @@ start_engine() {
     else
         say "starting dockerd, log in $log_file ..."
         # Its own session, so that it outlives this shell and its terminal. dockerd itself sees through a stale pid file.
+        # shellcheck disable=SC2016  # expanded by the inner bash
         as_root setsid bash -c 'exec dockerd "${@:2}" </dev/null >>"$1" 2>&1 9>&-' dockerd "$log_file" \
             "${engine_flags[@]}" &
         disown

@@ -3,11 +3,14 @@
 import csv
 import logging
 import sys
+from pathlib import Path
 
 from keboola.component import ComponentBase, UserException
 from report import Summary, render
 
 MOST_WORST_DAYS = 31
+AIRPORT_COLUMNS = ("faa", "name", "lat", "lon", "alt")
+DELAYS_COLUMNS = ("day", "origin", "carrier", "flights", "cancelled", "delayed_share")
 
 
 class Component(ComponentBase):
@@ -19,17 +22,17 @@ class Component(ComponentBase):
         author = self._text("author")
         airport = self._airport(code)
         summary = Summary()
-        for row in self._rows("daily_delays.csv", ("day", "origin", "carrier", "flights", "cancelled", "delayed_share")):
+        for row in self._rows("daily_delays.csv", DELAYS_COLUMNS):
             if row["origin"] == code:
                 summary.add(row)
         if not summary.days:
-            raise UserException(f"There are no flights of airport {code} in daily_delays.csv, so there is nothing to report.")
+            raise UserException(f"There is nothing to report: no flights of airport {code} in daily_delays.csv.")
 
+        text = render(airport, summary, author=author, worst_days=self._worst_days())
         report = self.create_out_file_definition(
             f"airport-report-{code}.md", tags=["airport-report", code], is_encrypted=True
         )
-        with open(report.full_path, "w", encoding="utf-8") as file:
-            file.write(render(airport, summary, author=author, worst_days=self._worst_days()))
+        Path(report.full_path).write_text(text, encoding="utf-8")
         self.write_manifest(report)
         logging.info("Report about %s (%s) written: %s days.", airport["name"], code, len(summary.days))
 
@@ -42,11 +45,12 @@ class Component(ComponentBase):
     def _worst_days(self) -> int:
         number = self.configuration.parameters.get("worst_days", 3)
         if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number <= MOST_WORST_DAYS:
-            raise UserException(f"Parameter 'worst_days' must be a whole number from 0 to {MOST_WORST_DAYS}, not {number!r}.")
+            right = f"a whole number from 0 to {MOST_WORST_DAYS}"
+            raise UserException(f"Parameter 'worst_days' must be {right}, not {number!r}.")
         return number
 
     def _airport(self, code: str) -> dict[str, str]:
-        for row in self._rows("airports.csv", ("faa", "name", "lat", "lon", "alt")):
+        for row in self._rows("airports.csv", AIRPORT_COLUMNS):
             if row["faa"] == code:
                 return row
         raise UserException(f"Parameter 'airport': there is no airport {code!r} in airports.csv.")
@@ -55,7 +59,7 @@ class Component(ComponentBase):
         tables = {table.name: table for table in self.get_input_tables_definitions()}
         if name not in tables:
             raise UserException(f"The input mapping must have a table with the destination {name!r}.")
-        with open(tables[name].full_path, encoding="utf-8", newline="") as file:
+        with Path(tables[name].full_path).open(encoding="utf-8", newline="") as file:
             reader = csv.DictReader(file)
             missing = [column for column in columns if column not in (reader.fieldnames or ())]
             if missing:

@@ -3,6 +3,7 @@
 import csv
 import logging
 import sys
+from pathlib import Path
 
 from delays import OUTPUT_COLUMNS, PRIMARY_KEY, add_up, as_rows, read_flights
 from keboola.component import ComponentBase, UserException
@@ -22,7 +23,7 @@ class Component(ComponentBase):
         state = self.get_state_file()
         flights_table = self._flights_table()
 
-        with open(flights_table.full_path, encoding="utf-8", newline="") as file:
+        with Path(flights_table.full_path).open(encoding="utf-8", newline="") as file:
             sums = add_up(read_flights(file), parameters.delayed_from_minutes)
         flights = sum(delays.flights for delays in sums.values())
         logging.info("%s flights of %s days read from %s.", flights, len({key[0] for key in sums}), flights_table.name)
@@ -53,7 +54,7 @@ class Component(ComponentBase):
             incremental=True,
             has_header=True,
         )
-        with open(table.full_path, "w", encoding="utf-8", newline="") as file:
+        with Path(table.full_path).open("w", encoding="utf-8", newline="") as file:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(OUTPUT_COLUMNS)
             writer.writerows(as_rows(sums))

@@ -29,7 +29,7 @@ def read_flights(lines: Iterable[str]) -> Iterator[Mapping[str, str]]:
     reader = csv.DictReader(lines)
     missing = [column for column in REQUIRED_COLUMNS if column not in (reader.fieldnames or ())]
     if missing:
-        raise UserException(f"The table of flights lacks the columns {', '.join(missing)}: add them to its input mapping.")
+        raise UserException(f"The table of flights lacks the columns {', '.join(missing)}: add them to its mapping.")
     return iter(reader)
 
 

@@ -26,7 +26,6 @@ class Parameters:
         minutes = parameters.get("delayed_from_minutes", cls.delayed_from_minutes)
         whole_number = isinstance(minutes, int) and not isinstance(minutes, bool)
         if not whole_number or not 0 < minutes <= MINUTES_OF_A_DAY:
-            raise UserException(
-                f"Parameter 'delayed_from_minutes' must be a whole number from 1 to {MINUTES_OF_A_DAY}, not {minutes!r}."
-            )
+            right = f"a whole number from 1 to {MINUTES_OF_A_DAY}"
+            raise UserException(f"Parameter 'delayed_from_minutes' must be {right}, not {minutes!r}.")
         return cls(delayed_from_minutes=minutes)

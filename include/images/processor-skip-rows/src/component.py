@@ -5,7 +5,12 @@ import sys
 from pathlib import Path
 
 from keboola.component import ComponentBase, UserException
-from processor_tables import copy_unchanged, read_tables, rewrite
+from processor_tables import Change, copy_unchanged, read_tables, rewrite
+
+
+def leave_out(position: int, values: frozenset[str]) -> Change:
+    """The change that leaves out rows with one of the values at a position."""
+    return lambda row: None if row[position] in values else row
 
 
 class Component(ComponentBase):
@@ -17,13 +22,8 @@ class Component(ComponentBase):
         data = Path(self.data_folder_path)
         copy_unchanged(data)
         for table in read_tables(data / "in/tables"):
-            position = table.position(column)
-            read, written = rewrite(
-                table,
-                data / "out/tables",
-                columns=table.columns,
-                change=lambda row, position=position: None if row[position] in values else row,
-            )
+            change = leave_out(table.position(column), values)
+            read, written = rewrite(table, data / "out/tables", columns=table.columns, change=change)
             logging.info("%s: %s of %s rows left out.", table.name, read - written, read)
 
     def _parameters(self) -> tuple[str, frozenset[str]]:

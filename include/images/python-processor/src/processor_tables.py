@@ -56,7 +56,7 @@ class Table:
     def position(self, column: str) -> int:
         """Where a column's field stands in each row; a UserException names the columns that there are."""
         if column not in self.columns:
-            raise UserException(f"Table {self.name} has no column {column!r}; its columns are {', '.join(self.columns)}.")
+            raise UserException(f"Table {self.name} has no column {column!r}; it has {', '.join(self.columns)}.")
         return self.columns.index(column)
 
 
@@ -128,9 +128,7 @@ def _rewrite_file(table: Table, source: Path, target: Path, *, columns: Row, cha
             writer.writerow(columns)
         for read, row in enumerate(reader, start=1):
             if len(row) != len(table.columns):
-                raise UserException(
-                    f"{table.name}, row {read}: {len(row)} fields instead of {len(table.columns)}."
-                )
+                raise UserException(f"{table.name}, row {read}: {len(row)} fields instead of {len(table.columns)}.")
             changed = change(row)
             if changed is not None:
                 writer.writerow(changed)
