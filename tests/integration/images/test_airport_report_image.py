@@ -10,7 +10,9 @@ PARAMETERS = {"airport": "JFK", "author": "the night shift", "worst_days": 1}
 @pytest.fixture
 def tables(data):
     kennedy = ["JFK", "John F Kennedy Intl", "40.6", "-73.8", "13"]
-    data.table("airports.csv", [["faa", "name", "lat", "lon", "alt"], kennedy])
+    columns = ["faa", "name", "lat", "lon", "alt"]
+    manifest = {"id": "in.c-x.places", "name": "places", "primary_key": ["faa"], "columns": columns}
+    data.table("airports.csv", [columns, kennedy], manifest=manifest)
     data.table(
         "daily_delays.csv",
         [

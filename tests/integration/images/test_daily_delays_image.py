@@ -17,7 +17,7 @@ FLIGHTS = [
 
 
 def test_flights_become_one_row_per_day_airport_and_airline(data, run_image):
-    data.table("flights.csv", FLIGHTS, manifest={"id": "in.c-x.flights", "columns": COLUMNS})
+    data.table("flights.csv", FLIGHTS, manifest={"id": "in.c-x.f", "name": "f", "columns": COLUMNS})
     outcome = run_image("daily-delays", {"delayed_from_minutes": 15})
     assert (outcome.exit_code, outcome.stderr) == (0, "")
     assert data.written_rows("daily_delays.csv") == [
@@ -29,7 +29,7 @@ def test_flights_become_one_row_per_day_airport_and_airline(data, run_image):
     assert manifest["primary_key"] == ["day", "origin", "carrier"]
     assert manifest["incremental"] is True
     assert "columns" not in manifest, "columns in the manifest would say that the file has no header"
-    assert "4 flights of 2 days" in outcome.stdout
+    assert "4 flights of 2 days read from flights.csv." in outcome.stdout
 
 
 def test_the_manifest_names_its_columns_and_its_header_where_tables_are_typed(data, run_image):

@@ -56,7 +56,8 @@ class Component(ComponentBase):
         raise UserException(f"Parameter 'airport': there is no airport {code!r} in airports.csv.")
 
     def _rows(self, name: str, columns: tuple[str, ...]):
-        tables = {table.name: table for table in self.get_input_tables_definitions()}
+        # The name of a definition is the table's in Storage; its file is named by the input mapping.
+        tables = {Path(table.full_path).name: table for table in self.get_input_tables_definitions()}
         if name not in tables:
             raise UserException(f"The input mapping must have a table with the destination {name!r}.")
         with Path(tables[name].full_path).open(encoding="utf-8", newline="") as file:

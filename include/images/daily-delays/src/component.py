@@ -21,12 +21,12 @@ class Component(ComponentBase):
         """The action ``run``."""
         parameters = Parameters.from_configuration(self.configuration.parameters)
         state = self.get_state_file()
-        flights_table = self._flights_table()
+        flights_file = self._flights_file()
 
-        with Path(flights_table.full_path).open(encoding="utf-8", newline="") as file:
+        with flights_file.open(encoding="utf-8", newline="") as file:
             sums = add_up(read_flights(file), parameters.delayed_from_minutes)
         flights = sum(delays.flights for delays in sums.values())
-        logging.info("%s flights of %s days read from %s.", flights, len({key[0] for key in sums}), flights_table.name)
+        logging.info("%s flights of %s days read from %s.", flights, len({key[0] for key in sums}), flights_file.name)
 
         self._write(sums)
         last_days = [key[0] for key in sums] + [state.get("last_day", "")]
@@ -40,11 +40,11 @@ class Component(ComponentBase):
         message = f"Departures count as delayed from {parameters.delayed_from_minutes} minutes on."
         return ValidationResult(message, MessageType.SUCCESS)
 
-    def _flights_table(self):
+    def _flights_file(self) -> Path:
         tables = self.get_input_tables_definitions()
         if len(tables) != 1:
             raise UserException(f"The input mapping must have exactly one table, the flights; it has {len(tables)}.")
-        return tables[0]
+        return Path(tables[0].full_path)
 
     def _write(self, sums) -> None:
         table = self.create_out_table_definition(
