@@ -7,6 +7,8 @@ import math
 import socket
 import time
 from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
 
 from docker_runner.engine.client import Engine, engine_errors, explanation
 from docker_runner.engine.container_logs import ContainerLog, Frames, OnLine, Stream
@@ -20,7 +22,7 @@ logger = logging.getLogger(__name__)
 _READ_BYTES = 256 * 1024
 _CREATE_ATTEMPTS = 50
 _PAUSE_SECONDS = 0.2
-# What a killed container still has to say; its processes are gone, so this only guards against a broken engine.
+# Until a killed container has ended; longer only happens with a broken engine.
 _AFTER_KILL_SECONDS = 30
 
 __all__ = [
@@ -133,6 +135,22 @@ def _remove_quietly(engine: Engine, container_id: str) -> None:
         logger.warning("%s", error)
 
 
+class _Attached:
+    """The connection that carries a container's output."""
+
+    def __init__(self, connection: Any) -> None:
+        # Docker-py hands out a file around the socket; the socket ends only when both are closed.
+        self._file = connection
+        self.socket: socket.socket = getattr(connection, "_sock", connection)
+
+    def hang_up(self) -> None:
+        """End it; once more is no error."""
+        with suppress(OSError):  # the other side may have been faster
+            self.socket.shutdown(socket.SHUT_RDWR)
+        self.socket.close()
+        self._file.close()
+
+
 class _Run:
     """One container between its creation and its removal."""
 
@@ -148,14 +166,14 @@ class _Run:
     def to_end(self) -> ContainerOutcome:
         with engine_errors(self._engine, f"Running the container {self._spec.name}"):
             # Attached before it starts, so that nothing is missed.
-            stream = self._client.attach_socket(self._id, params={"stdout": 1, "stderr": 1, "stream": 1})
+            stream = _Attached(self._client.attach_socket(self._id, params={"stdout": 1, "stderr": 1, "stream": 1}))
             try:
                 failure = self._start()
                 if failure is not None:
                     return failure
-                timed_out, exit_code = self._follow(getattr(stream, "_sock", stream))
+                timed_out, exit_code = self._follow(stream)
             finally:
-                stream.close()
+                stream.hang_up()
             self._log.close()
             return self._outcome(exit_code, timed_out=timed_out)
 
@@ -178,31 +196,31 @@ class _Run:
             return self._outcome(exit_code, timed_out=False)
         return None
 
-    def _follow(self, stream: socket.socket) -> tuple[bool, int]:
+    def _follow(self, stream: _Attached) -> tuple[bool, int]:
         """Read until the end, then wait for the exit code; kills the container at its time limit."""
         exit_code: int | None = None
-        if self._read(stream, self._deadline):
+        if self._read(stream):
             exit_code = self._wait(self._deadline)
         timed_out = False
         if exit_code is None:
+            # An engine whose output nobody takes cannot end the container: first hang up, then kill.
+            stream.hang_up()
             timed_out = self._kill()
-            until = time.monotonic() + _AFTER_KILL_SECONDS
-            self._read(stream, until)
-            exit_code = self._wait(until)
+            exit_code = self._wait(time.monotonic() + _AFTER_KILL_SECONDS)
         if exit_code is None:
             raise EngineError(f"The Docker engine does not end the container {self._spec.name}.")
         return timed_out, exit_code
 
-    def _read(self, stream: socket.socket, until: float | None) -> bool:
-        """Take all output; false if there was no end of it before ``until``."""
+    def _read(self, stream: _Attached) -> bool:
+        """Take all output; false if there was no end of it at the time limit."""
         frames = Frames()
         while True:
-            remaining = None if until is None else until - time.monotonic()
+            remaining = None if self._deadline is None else self._deadline - time.monotonic()
             if remaining is not None and remaining <= 0:
                 return False
-            stream.settimeout(remaining)
+            stream.socket.settimeout(remaining)
             try:
-                data = stream.recv(_READ_BYTES)
+                data = stream.socket.recv(_READ_BYTES)
             except TimeoutError:
                 return False
             except ConnectionError:
