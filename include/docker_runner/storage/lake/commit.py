@@ -3,9 +3,9 @@
 # ruff: noqa: S608 - names and texts are quoted by sql.py; SQL has no parameters for most of these places
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import replace
 from datetime import UTC, datetime
 
 from docker_runner.errors import NotFoundError, UserError
@@ -80,10 +80,8 @@ def _write_tables(
 ) -> list[LoadedTable]:
     if not loads:
         return []
-    _refuse_other_spellings(connection, loads)
-    ids = list(dict.fromkeys(load.table_id for load in loads))
-    known = find(connection.run, Kind.TABLES, ids)
-    tables: dict[str, Table] = {table_id: documents.read_table(table_id, known[table_id]) for table_id in known}
+    tables = _present_tables(connection, loads)
+    present = set(tables)
     loaded, problems = [], []
     for load, rows in zip(loads, staged, strict=True):
         try:
@@ -95,29 +93,34 @@ def _write_tables(
             loaded.append(result)
     if problems:
         raise UserError("\n".join(problems))
-    put(
-        connection.run,
-        Kind.TABLES,
-        {table_id: documents.table_document(table) for table_id, table in tables.items()},
-        new=not known,
-    )
-    buckets = list(dict.fromkeys(split_table_id(table_id)[0] for table_id in ids))
-    present = find(connection.run, Kind.BUCKETS, buckets)
-    created: Document = {"created": now.isoformat()}
-    put(connection.run, Kind.BUCKETS, {bucket: created for bucket in buckets if bucket not in present}, new=True)
+    changed = {table_id: documents.table_document(table) for table_id, table in tables.items()}
+    put(connection.run, Kind.TABLES, changed, new=not present)
+    _add_buckets(connection, {table.bucket for table in tables.values() if table.id not in present}, now)
     return loaded
 
 
-def _refuse_other_spellings(connection: Connection, loads: tuple[TableLoad, ...]) -> None:
-    """Names in the lake ignore case: two ids that differ only in case would be one table."""
+def _present_tables(connection: Connection, loads: tuple[TableLoad, ...]) -> dict[str, Table]:
+    """The tables to load, as far as they exist.
+
+    Raises:
+        UserError: ids differ only in case; names in the lake ignore it, so these would be one table.
+    """
     ids = list(dict.fromkeys(load.table_id for load in loads))
     lower = sql.texts(table_id.lower() for table_id in ids)
-    present = connection.run(f"SELECT id FROM {Kind.TABLES.table} WHERE lower(id) IN ({lower})")
-    spelled = {str(row[0]).lower(): str(row[0]) for row in present}
+    rows = connection.run(f"SELECT id, document FROM {Kind.TABLES.table} WHERE lower(id) IN ({lower})")
+    present = {str(row[0]): json.loads(str(row[1])) for row in rows}
+    spelled = {table_id.lower(): table_id for table_id in present}
     for table_id in ids:
         other = spelled.setdefault(table_id.lower(), table_id)
         if other != table_id:
             raise UserError(f"Table {table_id}: there is {other} already, which differs only in upper and lower case.")
+    return {table_id: documents.read_table(table_id, document) for table_id, document in present.items()}
+
+
+def _add_buckets(connection: Connection, buckets: set[str], now: datetime) -> None:
+    present = find(connection.run, Kind.BUCKETS, sorted(buckets))
+    created: Document = {"created": now.isoformat()}
+    put(connection.run, Kind.BUCKETS, dict.fromkeys(sorted(buckets - present.keys()), created), new=True)
 
 
 def _write_files(
@@ -145,4 +148,4 @@ def _write_files(
         {file.id: documents.file_document(file, content.path) for file, content in stored},
         new=True,
     )
-    return [replace(file) for file in files]
+    return files

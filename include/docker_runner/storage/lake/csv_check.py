@@ -5,7 +5,9 @@ from __future__ import annotations
 import codecs
 import csv
 import io
+from collections import deque
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
@@ -16,29 +18,72 @@ _CHUNK_BYTES = 1 << 20
 _QUOTED = Dialect(",", '"')
 
 
-def rewrite(source: CsvSource, new_file: Iterator[Path]) -> tuple[CsvSource, int]:
+@dataclass(frozen=True)
+class Rewritten:
+    """A CSV written anew: its source, its number of records, and the size of the longest one in bytes."""
+
+    source: CsvSource
+    records: int
+    longest_bytes: int
+
+
+def ends_safely(file: CsvFile, dialect: Dialect, *, longest_bytes: int) -> bool:
+    """Whether DuckDB's reader can be trusted with the end of a file.
+
+    It leaves out, without an error, a last record that is larger than its buffer (duckdb issue 25825) and, with one
+    thread, a last record whose enclosure is not closed.
+
+    Args:
+        file: the file.
+        dialect: its dialect.
+        longest_bytes: how long the last record may be.
+    """
+    enclosure = dialect.enclosure.encode()
+    last_chunks: deque[bytes] = deque(maxlen=longest_bytes // _CHUNK_BYTES + 1)
+    enclosures = size = 0
+    with file.open() as raw:
+        while chunk := raw.read(_CHUNK_BYTES):
+            enclosures += chunk.count(enclosure) if enclosure else 0
+            size += len(chunk)
+            last_chunks.append(chunk)
+    if enclosures % 2:
+        return False
+    if size <= longest_bytes:
+        return True
+    # Outside of all fields is a line end with an even number of enclosures behind it.
+    tail = b"".join(last_chunks)[-longest_bytes:].rstrip(b"\r\n")
+    line_end = file.newline[-1].encode()
+    end, behind = len(tail), 0
+    while (start := tail.rfind(line_end, 0, end)) >= 0:
+        behind += tail.count(enclosure, start, end) if enclosure else 0
+        if behind % 2 == 0:
+            return True
+        end = start
+    return False
+
+
+def rewrite(source: CsvSource, new_file: Iterator[Path]) -> Rewritten:
     """Write a CSV anew: no header, all fields quoted, one kind of line end.
 
     Args:
         source: what to read.
         new_file: paths to write to.
 
-    Returns:
-        The new source, and the size of its longest record in bytes.
-
     Raises:
         UserError: a record is wrong; names the file and the line.
     """
-    files, longest = [], 0
+    files, records, longest = [], 0, 0
     for file in source.files:
         target = next(new_file)
         with target.open("w", encoding="utf-8", newline="") as written:
             writer = csv.writer(written, quoting=csv.QUOTE_ALL, lineterminator="\n")
             for record in _records(file, source):
                 writer.writerow(record)
-                longest = max(longest, sum(len(field) * 4 + 3 for field in record))
+                records += 1
+                if sum(map(len, record)) * 4 > longest:  # only then it may be the longest in bytes
+                    longest = max(longest, sum(len(field.encode()) + field.count('"') + 3 for field in record))
         files.append(CsvFile(target, gzipped=False, newline="\n"))
-    return source.with_files(tuple(files), dialect=_QUOTED), longest
+    return Rewritten(source.with_files(tuple(files), dialect=_QUOTED), records, longest)
 
 
 def _records(file: CsvFile, source: CsvSource) -> Iterator[list[str]]:

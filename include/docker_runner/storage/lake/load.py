@@ -72,6 +72,7 @@ class TableWriter:
         Raises:
             UserError: the columns, the key or a delete rule do not fit the table.
         """
+        self._connection.limit_threads(len(staged.columns))
         table = self._present or self._create(staged)
         if self._present:
             table = self._add_columns(table, staged)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from docker_runner.errors import StorageError
 from docker_runner.storage.lake import sql
-from docker_runner.storage.lake.csv_check import rewrite
+from docker_runner.storage.lake.csv_check import ends_safely, rewrite
 from docker_runner.storage.lake.csv_source import CsvFile, CsvSource
 
 if TYPE_CHECKING:
@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 # A record must fit into DuckDB's buffer. Longer ones are found by the slow way, which measures them first.
 _LINE_BYTES = 16_000_000
 _BUFFER_BYTES = 32_000_000
+
+# Names with a blank, which no column of a table can have.
+_ROW = '"row number"'
+_LAST = '"last row"'
 
 
 class StagedTable:
@@ -36,6 +40,7 @@ class StagedTable:
         self.columns = source.columns
         self.warnings = source.warnings
         self.path = connection.scratch.new_file(".parquet")
+        connection.limit_threads(len(source.columns))
         self.rows = self._read()
         self._unique: tuple[str, ...] = ()
 
@@ -49,17 +54,17 @@ class StagedTable:
         run = self._connection.run
         keys = sql.names(key)
         if run(f"SELECT 1 FROM {self.relation()} GROUP BY {keys} HAVING count(*) > 1 LIMIT 1"):
-            # Only now the order matters: read again in order, so that the file's row number is the source's.
+            # Only now the order matters: read again in order, with row numbers.
             run("SET preserve_insertion_order = true")
             try:
                 self._read(ordered=True)
             finally:
                 run("SET preserve_insertion_order = false")
-            rows = f"read_parquet({sql.text(str(self.path))}, file_row_number = true)"
+            rows = self.relation()
             unique = self._connection.scratch.new_file(".parquet")
-            last = f"SELECT {keys}, max(file_row_number) AS last FROM {rows} GROUP BY {keys} HAVING count(*) > 1"
-            earlier = f"SELECT file_row_number FROM {rows} JOIN ({last}) USING ({keys}) WHERE file_row_number < last"
-            kept = f"SELECT {sql.names(self.columns)} FROM {rows} ANTI JOIN ({earlier}) USING (file_row_number)"
+            last = f"SELECT {keys}, max({_ROW}) AS {_LAST} FROM {rows} GROUP BY {keys} HAVING count(*) > 1"
+            earlier = f"SELECT {_ROW} FROM {rows} JOIN ({last}) USING ({keys}) WHERE {_ROW} < {_LAST}"
+            kept = f"SELECT {sql.names(self.columns)} FROM {rows} ANTI JOIN ({earlier}) USING ({_ROW})"
             self.rows = self._connection.count(f"COPY ({kept}) TO {sql.text(str(unique))} (FORMAT parquet)")
             self.path.unlink()
             self.path = unique
@@ -73,18 +78,20 @@ class StagedTable:
         """Try the fast way, then with one thread, then record by record; each takes more than the one before."""
         import duckdb
 
-        attempts = (False,) if ordered else (True, False)
-        for parallel in attempts:
-            try:
-                return self._copy(parallel=parallel, ordered=ordered)
-            except duckdb.InvalidInputException:
-                self.path.unlink(missing_ok=True)
-        self._source, longest = rewrite(self._source, self._new_files())
-        self._line_bytes = max(longest + 1, _LINE_BYTES)
-        try:
-            return self._copy(parallel=False, ordered=ordered)
-        except duckdb.InvalidInputException as error:
-            raise StorageError(f"A CSV that is right could not be read: {error}") from error
+        source = self._source
+        if all(ends_safely(file, source.dialect, longest_bytes=_LINE_BYTES) for file in source.files):
+            for parallel in (False,) if ordered else (True, False):
+                try:
+                    return self._copy(parallel=parallel, ordered=ordered)
+                except duckdb.InvalidInputException:
+                    self.path.unlink(missing_ok=True)
+        rewritten = rewrite(source, self._new_files())
+        self._source = rewritten.source
+        self._line_bytes = max(rewritten.longest_bytes + 1, _LINE_BYTES)
+        rows = self._copy(parallel=False, ordered=ordered)
+        if rows != rewritten.records:
+            raise StorageError(f"Of {rewritten.records} records of a CSV only {rows} could be read.")
+        return rows
 
     def _new_files(self) -> Iterator[Path]:
         while True:
@@ -101,9 +108,10 @@ class StagedTable:
     def _copy(self, *, parallel: bool, ordered: bool) -> int:
         # Row groups are bounded in bytes where DuckDB can: rows may hold megabytes each.
         bound = "ROW_GROUP_SIZE 20480" if ordered else "ROW_GROUP_SIZE_BYTES 33554432"
-        return self._connection.count(
-            f"COPY ({self._select(parallel=parallel)}) TO {sql.text(str(self.path))} (FORMAT parquet, {bound})"
-        )
+        rows = self._select(parallel=parallel)
+        if ordered:
+            rows = f"SELECT *, row_number() OVER () AS {_ROW} FROM ({rows})"
+        return self._connection.count(f"COPY ({rows}) TO {sql.text(str(self.path))} (FORMAT parquet, {bound})")
 
     def _select(self, *, parallel: bool) -> str:
         source = self._source

@@ -1,0 +1,78 @@
+"""A real lake for each test."""
+
+from __future__ import annotations
+
+import csv
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from docker_runner.storage import open_storage
+from docker_runner.storage.base import Commit, LoadedTable, Storage, TableLoad
+
+
+@pytest.fixture(scope="session")
+def new_lake(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty lake to copy: faster than making one for each test."""
+    folder = tmp_path_factory.mktemp("new_lake")
+    open_storage(f"ducklake:sqlite:{folder}/catalog.sqlite").close()
+    return folder
+
+
+@pytest.fixture
+def uri(new_lake: Path, tmp_path: Path) -> str:
+    shutil.copytree(new_lake, tmp_path / "lake")
+    return f"ducklake:sqlite:{tmp_path}/lake/catalog.sqlite"
+
+
+@pytest.fixture
+def lake(uri: str) -> Iterator[Storage]:
+    storage = open_storage(uri)
+    yield storage
+    storage.close()
+
+
+@pytest.fixture
+def load(lake: Storage, tmp_path: Path) -> Callable[..., LoadedTable]:
+    """Loads CSV text into ``in.c-main.t`` in a commit of its own."""
+    count = iter(range(1000))
+
+    def load_text(content: str | bytes, table_id: str = "in.c-main.t", **options: Any) -> LoadedTable:
+        number = next(count)
+        source = tmp_path / f"load{number}.csv"
+        source.write_bytes(content.encode() if isinstance(content, str) else content)
+        (loaded,) = lake.commit(Commit(f"load{number}", (TableLoad(table_id, source, **options),))).tables
+        return loaded
+
+    return load_text
+
+
+@pytest.fixture
+def rows(lake: Storage, tmp_path: Path) -> Callable[..., list[list[str]]]:
+    """Exports a table and reads it: data rows sorted, without the header."""
+
+    def read(table_id: str = "in.c-main.t", **options: Any) -> list[list[str]]:
+        target = tmp_path / "export.csv"
+        lake.export_table(table_id, target, **options)
+        return sorted(read_csv(target)[1:])
+
+    return read
+
+
+def read_csv(path: Path) -> list[list[str]]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.reader(file))
+
+
+def write_csv(path: Path, records: Sequence[Sequence[str]], **options: Any) -> Path:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file, lineterminator="\n", **options).writerows(records)
+    return path
+
+
+def leftovers(lake_folder: Path) -> list[Path]:
+    """Files in the working folder of the lake."""
+    return [path for path in (lake_folder / "scratch").rglob("*") if path.is_file() and path.suffix != ".lock"]

@@ -1,0 +1,246 @@
+"""Commits: everything or nothing, once; files and state."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from conftest import leftovers
+
+from docker_runner.errors import NotFoundError, StorageError, UserError
+from docker_runner.storage import open_storage
+from docker_runner.storage.base import Commit, FileQuery, FileUpload, LoadedTable, StateKey, Storage, TableLoad
+
+Load = Callable[..., LoadedTable]
+KEY = StateKey("vendor.comp", "42")
+
+
+@pytest.fixture
+def csv_file(tmp_path: Path) -> Path:
+    (tmp_path / "good.csv").write_text("id,v\n1,a\n")
+    return tmp_path / "good.csv"
+
+
+def contents(uri: str) -> tuple[object, ...]:
+    """All that another process can see of a lake."""
+    storage = open_storage(uri)
+    try:
+        return storage.buckets(), storage.tables(), storage.files(FileQuery()), storage.state(KEY)
+    finally:
+        storage.close()
+
+
+@pytest.mark.rules("D6", "LC-25")
+def test_tables_files_and_state_become_visible_together(lake: Storage, uri: str, csv_file: Path) -> None:
+    committed = lake.commit(
+        Commit(
+            "k",
+            (TableLoad("in.c-a.t", csv_file), TableLoad("in.c-b.t", csv_file)),
+            (FileUpload(csv_file, "good.csv", ("x",)),),
+            state={KEY: {"a": [1, None, "é"]}, StateKey("vendor.comp", "42", "row"): {"b": {}}},
+        )
+    )
+    assert [table.table_id for table in committed.tables] == ["in.c-a.t", "in.c-b.t"]
+    buckets, tables, files, state = contents(uri)
+    assert [bucket.id for bucket in buckets] == ["in.c-a", "in.c-b"]  # type: ignore[attr-defined]
+    assert [table.id for table in tables] == ["in.c-a.t", "in.c-b.t"]  # type: ignore[attr-defined]
+    assert files == list(committed.files)
+    assert state == {"a": [1, None, "é"]}
+    assert lake.state(StateKey("vendor.comp", "42", "row")) == {"b": {}}
+    assert lake.state(StateKey("vendor.comp", "42", "", "7")) == {}
+
+
+@pytest.mark.rules("D6", "OM-75")
+@pytest.mark.parametrize("bad", ["a;b\n1;2\n", "id,v\n1\n", ""])
+def test_one_bad_table_leaves_everything_as_it_was(
+    lake: Storage, uri: str, csv_file: Path, tmp_path: Path, bad: str
+) -> None:
+    lake.commit(Commit("before", (TableLoad("in.c-a.t", csv_file),), state={KEY: {"n": 1}}))
+    seen = contents(uri)
+    csv_file.write_text("id,v\n2,b\n")
+    (tmp_path / "bad.csv").write_text(bad)
+    files = list((tmp_path / "lake" / "files").rglob("*"))
+    with pytest.raises(UserError, match=r"^Table in\.c-a\.t: "):
+        lake.commit(
+            Commit(
+                "k",
+                (
+                    TableLoad("in.c-new.t", csv_file),
+                    TableLoad("in.c-a.t", csv_file, incremental=True),
+                    TableLoad("in.c-a.t", tmp_path / "bad.csv"),
+                ),
+                (FileUpload(csv_file, "f", ("x",)),),
+                state={KEY: {"n": 2}},
+            )
+        )
+    assert contents(uri) == seen
+    assert leftovers(tmp_path / "lake") == []
+    assert [path for path in (tmp_path / "lake" / "files").rglob("*") if path.is_file()] == files
+    # The key was not used up: the same commit can be done when its data is right.
+    (tmp_path / "bad.csv").write_text("id,v\n3,c\n")
+    assert not lake.commit(Commit("k", (TableLoad("in.c-a.t", tmp_path / "bad.csv"),))).repeated
+
+
+@pytest.mark.rules("OM-75")
+def test_the_errors_of_all_tables_are_told(lake: Storage, tmp_path: Path) -> None:
+    loads = []
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.csv").write_text("id,v\n1\n")
+        loads.append(TableLoad(f"in.c-main.{name}", tmp_path / f"{name}.csv"))
+    with pytest.raises(UserError) as error:
+        lake.commit(Commit("k", (*loads, TableLoad("nonsense", tmp_path / "a.csv"))))
+    lines = str(error.value).splitlines()
+    assert [line.split(":")[0] for line in lines] == ["Table in.c-main.a", "Table in.c-main.b", "Table nonsense"]
+
+
+def test_a_repeated_commit_changes_nothing_and_gives_the_first_result(lake: Storage, uri: str, csv_file: Path) -> None:
+    load = TableLoad("in.c-a.t", csv_file, incremental=True)
+    wanted = Commit("k", (load,), (FileUpload(csv_file, "f", ("x",)),), state={KEY: {"n": 1}})
+    first = lake.commit(wanted)
+    csv_file.unlink()  # a repeat does not even read its data
+    seen = contents(uri)
+    again = open_storage(uri)
+    second = again.commit(wanted)
+    again.close()
+    assert (second.repeated, second.tables, second.files) == (True, first.tables, first.files)
+    assert contents(uri) == seen
+
+
+def test_a_commit_of_nothing_is_remembered_too(lake: Storage) -> None:
+    assert not lake.commit(Commit("k")).repeated
+    assert lake.commit(Commit("k")).repeated
+
+
+@pytest.mark.rules("OM-8")
+def test_two_loads_of_one_table_in_one_commit_are_done_in_order(lake: Storage, csv_file: Path, tmp_path: Path) -> None:
+    (tmp_path / "more.csv").write_text("id,v,w\n1,z,\n2,b,y\n")
+    committed = lake.commit(
+        Commit(
+            "k",
+            (
+                TableLoad("in.c-a.t", csv_file, primary_key=("id",)),
+                TableLoad("in.c-a.t", tmp_path / "more.csv", incremental=True),
+            ),
+        )
+    )
+    assert [(table.created, table.table_rows) for table in committed.tables] == [(True, 1), (False, 2)]
+    lake.export_table("in.c-a.t", tmp_path / "out.csv")
+    assert sorted((tmp_path / "out.csv").read_text().splitlines()[1:]) == ['"1","z",""', '"2","b","y"']
+
+
+def test_state_is_replaced_as_a_whole(lake: Storage) -> None:
+    lake.commit(Commit("1", state={KEY: {"a": 1, "b": {"c": 2}}}))
+    lake.commit(Commit("2", state={KEY: {"a": 3}}))
+    assert lake.state(KEY) == {"a": 3}
+
+
+@pytest.mark.rules("OF-5", "IF-20", "IF-21", "IF-22")
+def test_files_are_found_newest_first_by_tags_ids_and_time(lake: Storage, csv_file: Path) -> None:
+    for number, tags in enumerate([("a",), ("a", "b"), ("b", "x y's", "b"), ()]):
+        lake.commit(Commit(str(number), files=(FileUpload(csv_file, f"f{number}", tags),)))
+
+    def names(**query: object) -> list[str]:
+        return [file.name for file in lake.files(FileQuery(**query))]  # type: ignore[arg-type]
+
+    first, *_, last = sorted(file.id for file in lake.files(FileQuery()))
+    assert names() == ["f3", "f2", "f1", "f0"]
+    assert names(tags=("a", "b")) == ["f1"]
+    assert names(tags=("b",), without_tags=("a",)) == ["f2"]
+    assert names(without_tags=("a", "b")) == ["f3"]
+    assert names(tags=("x y's",)) == ["f2"]
+    assert names(since_id=first) == ["f3", "f2", "f1"]
+    assert names(ids=(first, last)) == ["f3", "f0"]
+    assert names(limit=2) == ["f3", "f2"]
+    assert names(created_since=datetime.now(UTC) - timedelta(minutes=1), tags=("a",)) == ["f1", "f0"]
+    assert names(created_since=datetime.now(UTC) + timedelta(minutes=1)) == []
+    (found,) = lake.files(FileQuery(tags=("x y's",)))
+    assert (found.tags, found.size_bytes, found.max_age_days) == (("b", "x y's"), 9, 15)
+
+
+def test_a_file_comes_back_as_it_was(lake: Storage, csv_file: Path, tmp_path: Path) -> None:
+    upload = FileUpload(csv_file, "näme-1.csv", ("t",), is_public=True, is_permanent=True, is_encrypted=False)
+    (stored,) = lake.commit(Commit("k", files=(upload,))).files
+    csv_file.write_text("changed later")
+    assert lake.download_file(stored.id, tmp_path / "got.csv") == stored
+    assert (tmp_path / "got.csv").read_text() == "id,v\n1,a\n"
+    assert (stored.is_public, stored.is_permanent, stored.is_encrypted, stored.max_age_days) == (
+        True,
+        True,
+        False,
+        None,
+    )
+
+
+@pytest.mark.rules("IF-26")
+def test_a_folder_is_a_sliced_file(lake: Storage, tmp_path: Path) -> None:
+    (tmp_path / "sliced").mkdir()
+    (tmp_path / "sliced" / "1").write_text("one")
+    (stored,) = lake.commit(Commit("k", files=(FileUpload(tmp_path / "sliced", "sliced"),))).files
+    assert stored.is_sliced
+    lake.download_file(stored.id, tmp_path / "got")
+    lake.download_file(stored.id, tmp_path / "got")
+    assert [(path.name, path.read_text()) for path in (tmp_path / "got").iterdir()] == [("1", "one")]
+
+
+@pytest.mark.rules("IF-29")
+def test_tags_are_added_to_files(lake: Storage, csv_file: Path) -> None:
+    (stored,) = lake.commit(Commit("1", files=(FileUpload(csv_file, "f", ("a",)),))).files
+    lake.commit(Commit("2", add_file_tags={stored.id: ("a", "done")}))
+    assert lake.files(FileQuery())[0].tags == ("a", "done")
+    with pytest.raises(NotFoundError, match="no file 99"):
+        lake.commit(Commit("3", add_file_tags={99: ("x",)}, state={KEY: {"n": 1}}))
+    assert lake.state(KEY) == {}
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "..", "a\0b"])
+def test_an_impossible_file_name_is_refused(lake: Storage, csv_file: Path, name: str) -> None:
+    with pytest.raises(UserError, match="cannot be the name of a file"):
+        lake.commit(Commit("k", files=(FileUpload(csv_file, name),)))
+
+
+def test_a_link_is_not_stored_as_a_file(lake: Storage, csv_file: Path, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(csv_file)
+    with pytest.raises(UserError, match="File link: link is a symbolic link"):
+        lake.commit(Commit("k", files=(FileUpload(tmp_path / "link", "link"),)))
+
+
+def test_an_unknown_file_is_told(lake: Storage, tmp_path: Path) -> None:
+    with pytest.raises(NotFoundError, match="no file 7"):
+        lake.download_file(7, tmp_path / "x")
+
+
+def test_a_lake_can_be_moved(uri: str, csv_file: Path, tmp_path: Path) -> None:
+    storage = open_storage(uri)
+    storage.commit(Commit("k", (TableLoad("in.c-a.t", csv_file),), (FileUpload(csv_file, "f"),)))
+    storage.close()
+    shutil.move(tmp_path / "lake", tmp_path / "moved")
+    storage = open_storage(f"ducklake:sqlite:{tmp_path}/moved/catalog.sqlite")
+    assert storage.export_table("in.c-a.t", tmp_path / "out.csv").rows == 1
+    storage.download_file(storage.files(FileQuery())[0].id, tmp_path / "f")
+    storage.commit(Commit("k2", (TableLoad("in.c-a.t", csv_file, incremental=True),)))
+    assert storage.table("in.c-a.t").rows == 2
+    storage.close()
+    assert not (tmp_path / "lake").exists()
+
+
+def test_the_tables_can_lie_elsewhere(csv_file: Path, tmp_path: Path) -> None:
+    storage = open_storage(f"ducklake:sqlite:{tmp_path}/l/catalog.sqlite?data_path={tmp_path}/big")
+    storage.commit(Commit("k", (TableLoad("in.c-a.t", csv_file),)))
+    storage.close()
+    assert list((tmp_path / "big").rglob("*.parquet"))
+    assert not list((tmp_path / "l").rglob("*.parquet"))
+
+
+def test_a_small_commit_writes_one_file_per_table(lake: Storage, load: Load, tmp_path: Path) -> None:
+    load("id\n1\n")
+    lake.commit(Commit("s", state={KEY: {"n": 1}}))
+    assert len(list((tmp_path / "lake" / "tables").rglob("*.parquet"))) == 1
+
+
+def test_a_damaged_catalogue_is_told(tmp_path: Path) -> None:
+    (tmp_path / "catalog.sqlite").write_text("this is no database, and it is long enough to be seen as none")
+    with pytest.raises(StorageError, match="cannot be opened"):
+        open_storage(f"ducklake:sqlite:{tmp_path}/catalog.sqlite")
