@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from types import TracebackType
@@ -47,11 +48,13 @@ class Engine:
         Raises:
             EngineError: the engine is down or may not be used; says at which address and how to start it.
         """
+        address = os.environ.get("DOCKER_HOST") or LOCAL_SOCKET
+        _knock(address)
+
         import docker.utils
         from docker import APIClient
         from docker.errors import DockerException
 
-        address = os.environ.get("DOCKER_HOST") or LOCAL_SOCKET
         try:
             options = docker.utils.kwargs_from_env()
             client = _connect(APIClient, _FIRST_API_VERSION, options)
@@ -104,6 +107,16 @@ def engine_errors(engine: Engine, doing: str) -> Iterator[None]:
 def explanation(error: Exception) -> str:
     """The engine's own words in an error of docker-py, without its HTTP wrapping."""
     return str(getattr(error, "explanation", None) or error).strip()
+
+
+def _knock(address: str) -> None:
+    """Find out that a local engine is down before docker-py is imported, which would leave its socket open."""
+    if address.startswith("unix://"):
+        with socket.socket(socket.AF_UNIX) as knocking:
+            try:
+                knocking.connect("/" + address.removeprefix("unix://").lstrip("/"))
+            except OSError as error:
+                raise EngineError(_unreachable(address, error)) from error
 
 
 def _connect(factory: type[APIClient], version: str, options: Mapping[str, Any]) -> APIClient:

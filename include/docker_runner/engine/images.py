@@ -134,13 +134,17 @@ def prepare_image(
 
 
 def _inspect(engine: Engine, request: ImageRequest) -> Mapping[str, Any] | None:
-    from docker.errors import ImageNotFound
+    from docker.errors import APIError, ImageNotFound
 
     with engine_errors(engine, f"Looking for the image {request.reference}"):
         try:
             found: Mapping[str, Any] = engine.client.inspect_image(request.reference)  # type: ignore[no-untyped-call]
         except ImageNotFound:
             return None
+        except APIError as error:
+            if error.status_code == 400:
+                raise _refused(request, explanation(error)) from error
+            raise
     return found
 
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from docker_runner.engine.client import Engine
-from docker_runner.engine.containers import ContainerSpec
+from docker_runner.engine.containers import ContainerSpec, remove_containers
 from docker_runner.engine.networks import NO_INTERNET, ensure_network
 from docker_runner.errors import EngineError, UserError
 
@@ -131,7 +132,6 @@ def test_limits_labels_and_kernel_parameters_reach_the_engine(
 def test_the_keepalive_of_connections_can_be_set(run: Run) -> None:
     ran = run(
         "print(open('/proc/sys/net/ipv4/tcp_keepalive_time').read())",
-        network="bridge",
         sysctls={"net.ipv4.tcp_keepalive_time": "60"},
     )
     assert ran.stdout == ["60"]
@@ -153,19 +153,28 @@ def test_network_bridge_has_a_route_outside(run: Run) -> None:
 
 
 @pytest.fixture
-def listener(engine: Engine, spec: Callable[..., ContainerSpec]) -> tuple[str, str]:
-    """A container that listens on port 8000: its addresses in the network bridge and in no-internet."""
+def listener(
+    engine: Engine, spec: Callable[..., ContainerSpec], labels: dict[str, str]
+) -> Iterator[tuple[str, str, str]]:
+    """A container that listens on port 8000 in a network of its own and in no-internet: network and both addresses."""
     inside = ensure_network(engine, NO_INTERNET)
+    outside = engine.client.create_network(f"docker-runner-test-{next(iter(labels.values()))}")["Id"]
     listening = spec(
         "import socket, time; s = socket.create_server(('', 8000)); print('up', flush=True); time.sleep(600)"
     )
-    config = listening.to_engine("bridge")
+    config = listening.to_engine(outside)
     container = engine.client.create_container_from_config(config, f"{listening.name}-listener")["Id"]
     engine.client.connect_container_to_network(container, inside)
     engine.client.start(container)
-    next(iter(engine.client.logs(container, stream=True, follow=True)))
-    networks = engine.client.inspect_container(container)["NetworkSettings"]["Networks"]
-    return networks["bridge"]["IPAddress"], networks[NO_INTERNET]["IPAddress"]
+    for _ in range(200):
+        if engine.client.logs(container):
+            break
+        time.sleep(0.05)
+    found = engine.client.inspect_container(container)["NetworkSettings"]["Networks"].values()
+    addresses = {network["NetworkID"]: network["IPAddress"] for network in found}
+    yield outside, addresses[outside], addresses[inside]
+    remove_containers(engine, labels)
+    engine.client.remove_network(outside)
 
 
 CALL = """
@@ -178,11 +187,12 @@ for address in {addresses!r}:
 
 @pytest.mark.rules("CT-5", "D10")
 def test_network_no_internet_reaches_nothing_outside_and_no_other_component(
-    run: Run, listener: tuple[str, str]
+    run: Run, listener: tuple[str, str, str]
 ) -> None:
-    assert run(CALL.format(addresses=listener[:1]), network="bridge").stdout == ["reached"]
+    network, *addresses = listener
+    assert run(CALL.format(addresses=addresses[:1]), network=network).stdout == ["reached"]
     ran = run(
-        CALL.format(addresses=listener) + "import os; print('eth0' in os.listdir('/sys/class/net'))",
+        CALL.format(addresses=addresses) + "import os; print('eth0' in os.listdir('/sys/class/net'))",
         network=NO_INTERNET,
     )
     assert ran.stdout == ["not reached", "not reached", "True"]
