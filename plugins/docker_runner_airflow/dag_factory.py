@@ -78,7 +78,9 @@ def _dag_or_error(name: str, entry: Entry, *, project: Project, registry: Compon
         configuration = project.configuration(*entry.key)
         return _dag(name, configuration, registry.get(entry.component_id))
     except RunnerError as error:
-        return _error_dag(name, entry, error)
+        return _error_dag(name, entry, str(error))
+    except Exception as error:  # What Airflow refuses, e.g. a cron expression, must not hide the other DAGs.
+        return _error_dag(name, entry, f"{entry.folder}: Airflow refuses to make a DAG of it: {error}")
 
 
 def _dag(name: str, configuration: Configuration, component: Component) -> DAG:
@@ -86,37 +88,50 @@ def _dag(name: str, configuration: Configuration, component: Component) -> DAG:
 
     from docker_runner_airflow.operators import CleanUpOperator, CreateWorkspaceOperator, PullImagesOperator
 
+    schedule = _schedule(configuration)
     dag = DAG(
         name,
-        dag_display_name=configuration.name,
+        dag_display_name=f"{component.definition['name'] or component.id}: {configuration.name}",
         description=configuration.description.split("\n", 1)[0].lstrip("# ")[:200],
         doc_md=_documentation(configuration),
         tags=[component.id, component.type],
-        schedule=_schedule(configuration),
+        schedule=schedule,
         start_date=_START,
         catchup=False,
         max_active_runs=1,
-        is_paused_upon_creation=None if configuration.schedules else False,
+        # A schedule begins when a person says so; without one there is nothing to hold back.
+        is_paused_upon_creation=schedule is not None,
         params=_params(configuration),
         default_args={"retries": _RETRIES, "retry_delay": timedelta(seconds=5), "owner": component.id},
     )
     create = CreateWorkspaceOperator(dag=dag, component_id=configuration.component_id, config_id=configuration.id)
     pull = PullImagesOperator(dag=dag, step=PULL_IMAGES)
     create >> pull
-    builders: list[StepOperator] = [create, pull]
-    ends: list[list[StepOperator]] = []
-    effective = effective_configurations(configuration)
-    lanes = _parallelism(configuration.configuration, len(effective))
-    for index, (row, content) in enumerate(effective):
-        wait_for = ends[index - lanes] if index >= lanes else []
-        tasks = _row_tasks(dag, row, row_steps(content, component), start=[create, *wait_for], pull=pull)
-        ends.append(tasks[-1:])
-        builders += [task for task in tasks if task.step.kind is not Kind.UNLOAD_OUTPUT]
+    rows = _rows(dag, configuration, component, create=create, pull=pull)
     clean_up = CleanUpOperator(dag=dag)
+    # Clearing a task clears the setups it builds on: what a row's last task needs is made anew when it is cleared.
+    builders = [create, *(task for tasks in rows for task in tasks[:-1])]
     clean_up.as_teardown(setups=builders, on_failure_fail_dagrun=True)
-    for end in ends:
-        end >> clean_up
+    clean_up.set_upstream([pull, *(tasks[-1] for tasks in rows)])
+    dag.validate_setup_teardown()
     return dag
+
+
+def _rows(
+    dag: DAG, configuration: Configuration, component: Component, *, create: StepOperator, pull: StepOperator
+) -> list[list[StepOperator]]:
+    """The tasks of all rows; one row after the other, or as many at once as the configuration says."""
+    effective = effective_configurations(configuration)
+    if not configuration.rows:
+        return [_row_tasks(dag, None, row_steps(effective[0][1], component), start=[create], pull=pull)]
+    lanes = _parallelism(configuration.configuration, len(effective))
+    rows: list[list[StepOperator]] = []
+    for index, (row, content) in enumerate(effective):
+        # Airflow lets only tasks that do not follow a setup directly run after skipped ones, so rows begin after
+        # pull_images, which is none.
+        start = [pull, *rows[index - lanes][-1:]] if index >= lanes else [pull]
+        rows.append(_row_tasks(dag, row, row_steps(content, component), start=start, pull=pull))
+    return rows
 
 
 def _row_tasks(
@@ -145,7 +160,7 @@ def _row_tasks(
             group=group.group_id if group else "",
             **options,
         )
-        [tasks[name] for name in step.after] or start >> tasks[step.name]
+        tasks[step.name].set_upstream([tasks[name] for name in step.after] or start)
         if step.kind is Kind.WRITE_CONFIG:
             pull >> tasks[step.name]
     return list(tasks.values())
@@ -211,7 +226,7 @@ def _documentation(configuration: Configuration) -> str:
     return "\n\n".join(lines)
 
 
-def _error_dag(name: str, entry: Entry, error: RunnerError) -> DAG:
+def _error_dag(name: str, entry: Entry, error: str) -> DAG:
     """A DAG that shows what is wrong with its configuration and fails at once with it when it is run."""
     from airflow.sdk import DAG
 
@@ -220,7 +235,7 @@ def _error_dag(name: str, entry: Entry, error: RunnerError) -> DAG:
     dag = DAG(
         name,
         doc_md=f"# This configuration cannot be run\n\n{error}",
-        description=str(error)[:200],
+        description=error[:200],
         tags=[entry.component_id, "broken"],
         schedule=None,
         start_date=_START,
