@@ -132,7 +132,7 @@ def _remove_quietly(engine: Engine, container_id: str) -> None:
         with engine_errors(engine, f"Removing the container {container_id[:12]}"):
             _remove(engine, container_id)
     except EngineError as error:
-        logger.warning("%s", error)
+        logger.warning("%s", error.message)
 
 
 class _Attached:
@@ -275,7 +275,7 @@ class _Run:
             with engine_errors(self._engine, f"Inspecting the container {self._spec.name}"):
                 return bool(self._client.inspect_container(self._id)["State"]["OOMKilled"])
         except EngineError as error:
-            logger.warning("%s", error)
+            logger.warning("%s", error.message)
             return False
 
 
