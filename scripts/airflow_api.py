@@ -92,9 +92,8 @@ class AirflowApi:
         return [dag["dag_id"] for dag in self.call("GET", f"/dags?limit={limit}{query}")["dags"]]
 
     def last_parsed(self) -> str:
-        """When a DAG was parsed last (ISO 8601); empty when none ever was."""
-        dags = self.call("GET", "/dags?limit=1&order_by=-last_parsed_time")["dags"]
-        return str(dags[0]["last_parsed_time"] or "") if dags else ""
+        """When a DAG was parsed last (ISO 8601), as the first hundred tell; empty when none ever was."""
+        return max((dag["last_parsed_time"] or "" for dag in self.call("GET", "/dags?limit=100")["dags"]), default="")
 
     def import_errors(self) -> list[dict[str, str]]:
         """DAG files that could not be read: ``filename`` and ``stack_trace``."""
@@ -146,14 +145,15 @@ class AirflowApi:
         Raises:
             TimeoutError: the run has not ended in time.
         """
-        deadline = time.monotonic() + timeout
+        deadline, looks = time.monotonic() + timeout, 0
         while True:
             # One call each time: they compete with the tasks for the API server.
             tasks = self.tasks(dag_id, run_id)
             if look is not None:
                 look(tasks)
             state = "running"
-            if all(task["state"] in FINAL_TASK_STATES for task in tasks):
+            looks += 1
+            if looks % 20 == 0 or all(task["state"] in FINAL_TASK_STATES for task in tasks):
                 state = str(self.run(dag_id, run_id)["state"])
             if state in FINAL_RUN_STATES:
                 return state
@@ -210,5 +210,7 @@ def _check(answer: requests.Response) -> None:
     except ValueError:
         detail = answer.text
     text = detail if isinstance(detail, str) else json.dumps(detail)
+    # A first paragraph, as of jsonschema, says it all.
+    text = text.partition("\n\n")[0]
     call = f"{answer.request.method} {answer.request.path_url}"
     raise ApiError(f"{call}: {answer.status_code} {text}", answer.status_code)

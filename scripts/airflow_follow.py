@@ -41,7 +41,7 @@ class TaskResult:
         task_id: the task, with its groups: ``row_1.run_component``.
         map_index: its index when it is mapped, otherwise -1.
         state: e.g. ``success``.
-        attempt: how many times it was tried.
+        attempt: how many times it was tried; 0 when it never ran.
         started: when, or None.
         ended: when, or None.
     """
@@ -182,8 +182,9 @@ def task_results(tasks: Iterable[Mapping[str, Any]]) -> tuple[TaskResult, ...]:
             task_id=task["task_id"],
             map_index=task["map_index"],
             state=task["state"] or "none",
-            attempt=max(1, task["try_number"]),
-            started=datetime.fromisoformat(task["start_date"]) if task["start_date"] else None,
+            attempt=task["try_number"],
+            # Tasks that are passed over get a start and an end as well.
+            started=datetime.fromisoformat(task["start_date"]) if task["start_date"] and task["try_number"] else None,
             ended=datetime.fromisoformat(task["end_date"]) if task["end_date"] else None,
         )
         for task in tasks

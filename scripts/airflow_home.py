@@ -116,7 +116,8 @@ class LocalAirflow:
                 return Status()
         pid, port = self._record()
         url = f"http://127.0.0.1:{port}"
-        return Status(url=url, pid=pid, components=health(url))
+        # Without their parent nobody starts again what dies, so what is left does not count as healthy.
+        return Status(url=url, pid=pid, components=health(url) if processes.alive(pid) else {})
 
     def api(self) -> AirflowApi:
         """A client of its REST API, as administrator.

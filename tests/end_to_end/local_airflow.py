@@ -1,0 +1,49 @@
+"""A private Airflow for tests: ``with private_airflow(folder, dags=...) as airflow``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+if str(REPOSITORY / "scripts") not in sys.path:
+    sys.path.insert(0, str(REPOSITORY / "scripts"))
+
+from airflow_follow import RunResult, TaskResult, run_and_follow  # noqa: E402
+from airflow_home import AirflowStartError, LocalAirflow  # noqa: E402
+
+__all__ = ["AirflowStartError", "LocalAirflow", "RunResult", "TaskResult", "private_airflow", "run_and_follow"]
+
+
+@contextmanager
+def private_airflow(
+    folder: Path,
+    *,
+    dags: Path,
+    plugins: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> Iterator[LocalAirflow]:
+    """Start an Airflow that shares nothing with any other, and stop it afterwards.
+
+    Args:
+        folder: empty folder for its home and for ``DOCKER_RUNNER_HOME``.
+        dags: folder with its DAG files.
+        plugins: folder with its plugins; an empty one by default.
+        environment: more variables, e.g. ``DOCKER_RUNNER_PROJECT``.
+    """
+    if plugins is None:
+        plugins = folder / "plugins"
+        plugins.mkdir(parents=True, exist_ok=True)
+    airflow = LocalAirflow(
+        home=folder / "airflow",
+        dags_folder=dags,
+        plugins_folder=plugins,
+        environment={"DOCKER_RUNNER_HOME": str(folder), **(environment or {})},
+    )
+    try:
+        airflow.start()
+        yield airflow
+    finally:
+        airflow.stop()
