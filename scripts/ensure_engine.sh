@@ -22,11 +22,12 @@ stop() {
 # An engine behind DOCKER_HOST may be a network away, and one that hangs must not hang us.
 answers() { timeout 10 docker version --format '{{.Server.Version}}' 2>/dev/null; }
 
+# Without our lock: what is started here may stay.
 as_root() {
     if [ "$(id -u)" -eq 0 ]; then
-        "$@"
+        "$@" 9>&-
     else
-        sudo -n "$@"
+        sudo -n "$@" 9>&-
     fi
 }
 
@@ -58,14 +59,25 @@ start_engine() {
         say "starting the service docker ..."
         as_root systemctl start docker.service || stop "the service docker did not start: journalctl -u docker"
     else
+        remove_stale_pid_files
         say "starting dockerd, log in $log_file ..."
-        # Its own session, so that it outlives this shell and its terminal. dockerd itself sees through a stale pid file.
+        # Its own session and none of our files, so that it outlives this shell and its terminal and keeps neither the lock
+        # nor a pipe open.
         # shellcheck disable=SC2016  # expanded by the inner bash
-        as_root setsid bash -c 'exec dockerd "${@:2}" </dev/null >>"$1" 2>&1 9>&-' dockerd "$log_file" \
-            "${engine_flags[@]}" &
-        disown
+        as_root setsid --fork bash -c 'exec dockerd "${@:2}" >>"$1" 2>&1' dockerd "$log_file" "${engine_flags[@]}" \
+            </dev/null >/dev/null 2>&1
     fi
     wait_for_engine
+}
+
+# After a crash a pid file may name a process that is something else by now, for which the engine would hold back.
+remove_stale_pid_files() {
+    local entry file pid
+    for entry in dockerd:/var/run/docker.pid containerd:/var/run/docker/containerd/containerd.pid; do
+        file=${entry#*:}
+        pid=$(as_root cat "$file" 2>/dev/null) || continue
+        if [ "$(cat "/proc/$pid/comm" 2>/dev/null)" != "${entry%%:*}" ]; then as_root rm -f "$file"; fi
+    done
 }
 
 wait_for_engine() {
