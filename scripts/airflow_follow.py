@@ -280,6 +280,9 @@ def failure(entries: Iterable[Mapping[str, Any]]) -> str:
         details = entry.get("error_detail")
         if details:
             message = str(details[0].get("exc_value") or details[0].get("exc_type"))
+        elif entry.get("event") == "Task exited" and entry.get("exit_code"):
+            # A step that fails ends its task with its message instead of a traceback.
+            message = str(entry["exit_code"])
         elif not message and entry.get("level") in {"error", "critical"}:
             message = str(entry.get("event", ""))
     return message

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from docker_runner.job.tools import Tools
     from docker_runner.job.workspace import Workspace
 
+# Not Airflow's own logger: whoever reads a log can tell the runner's and the component's lines from Airflow's.
+LOG = logging.getLogger("docker_runner")
 _RETRY_POLICY = RetryWhatMayPass()
 
 
@@ -42,7 +45,7 @@ class StepOperator(BaseOperator):
         try:
             return self.work(context)
         except RunnerError as error:
-            self.log.error("%s", error)
+            LOG.error("%s", error)
             raise StepFailed(str(error), can_be_repeated=not isinstance(error, UserError)) from None
 
     def work(self, context: Mapping[str, Any]) -> dict[str, Any]:
@@ -66,7 +69,7 @@ class StepOperator(BaseOperator):
         from docker_runner_airflow.hooks import connect_engine
 
         settings = Settings.from_environment()
-        return Tools(settings, log=self.log, connect=partial(connect_engine, settings))
+        return Tools(settings, log=LOG, connect=partial(connect_engine, settings))
 
     def workspace(self, context: Mapping[str, Any]) -> Workspace:
         """The folders of this DAG run."""
@@ -156,7 +159,7 @@ class CleanUpOperator(StepOperator):
         failed = sorted(name for name, state in states.items() if str(state) in self.bad_states | stopped)
         if failed:
             message = f"Cleaned up. The run failed: see {', '.join(name for name in failed)}."
-            self.log.error(message)
+            LOG.error(message)
             raise StepFailed(message, can_be_repeated=False)
         return manifest
 

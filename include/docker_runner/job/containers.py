@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from pathlib import Path
@@ -20,6 +21,7 @@ from docker_runner.job.tools import Tools
 
 LABEL_JOB = f"{LABEL_PREFIX}jobId"
 LONGEST_RUN_SECONDS = 86_400
+_LEVELS = {Stream.STDOUT: logging.INFO, Stream.STDERR: logging.ERROR}
 # Memory factor and CPUs by container size (CT-14, CT-15).
 _SIZES = {"xsmall": (0.5, 1), "small": (1.0, 2), "medium": (2.0, 4), "large": (7.1, 14)}
 
@@ -62,13 +64,14 @@ def run_stage(
     spec = _spec(stage, job=job, row=row, data=data, tmp=tmp, environment=environment, image=image, uid=uid)
     ensure_network(tools.engine, spec.network)
     tools.log.info("Running %s (%s).", stage.component.id, image.reference)
+    lines = tools.log.getChild("component")
     try:
         _write_secret(data.config_file, config)
         _hand_over(spec.user, data.root.parent)
         outcome = run_container(
             tools.engine,
             spec,
-            lambda stream, line: tools.log.log(40 if stream is Stream.STDERR else 20, "%s", line),
+            lambda stream, line: lines.log(_LEVELS[stream], "%s", line),
             redactor=redactor,
         )
     finally:

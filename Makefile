@@ -1,0 +1,40 @@
+# Docker Runner. `make help` shows what there is.
+
+# Python must be allowed to keep its bytecode: every start would be three times slower without it.
+unexport PYTHONDONTWRITEBYTECODE
+.DEFAULT_GOAL := help
+.PHONY: help setup run up down test check bench clean
+PYTHON := .venv/bin/python
+DAG := sample.daily-delays--new-york-delays
+
+help: ## show this
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1|/' | awk -F'|' '{printf "  make %-8s %s\n", $$1, $$2}'
+
+setup: ## install what is missing: Python environment, Docker engine, images
+	@scripts/setup.sh
+
+run: setup ## run the sample configuration through Airflow and show what happened
+	@scripts/load_sample_data.sh
+	@$(PYTHON) scripts/run_sample.py $(DAG)
+
+up: setup ## start Airflow with its UI and say where it is
+	@scripts/load_sample_data.sh
+	@$(PYTHON) scripts/airflow_local.py up
+
+down: ## stop Airflow
+	@$(PYTHON) scripts/airflow_local.py down
+
+check: setup ## lint, format, types
+	@.venv/bin/ruff check .
+	@.venv/bin/ruff format --check .
+	@.venv/bin/mypy include/docker_runner plugins/docker_runner_airflow scripts
+
+test: check ## every test; sets up what is missing first
+	@$(PYTHON) -m pytest
+
+bench: setup ## what a run costs beside a bare container, a no-op DAG, and with thousands of configurations
+	@$(PYTHON) -m tests.benchmarks
+
+clean: ## stop Airflow and remove everything that runs have left here
+	@if [ -x $(PYTHON) ]; then $(PYTHON) scripts/airflow_local.py down; fi
+	rm -rf .local

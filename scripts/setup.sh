@@ -1,0 +1,16 @@
+#!/usr/bin/env bash
+# Sets up everything that is missing: Python environment, Docker engine, images. Safe to call again and again.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+# The engine and the images take the longest and need nothing of the environment: both are made at the same time.
+images_log=$(mktemp)
+trap 'rm -f "$images_log"' EXIT
+(scripts/ensure_engine.sh && scripts/ensure_base_image.sh && python3 scripts/build_images.py) >"$images_log" 2>&1 &
+images=$!
+
+failed=0
+scripts/ensure_environment.sh || failed=1
+wait "$images" || failed=1
+cat "$images_log"
+exit "$failed"
