@@ -31,6 +31,9 @@ def main() -> None:
         raise SystemExit(USER_ERROR if isinstance(error, UserError) else APPLICATION_ERROR) from None
     except BrokenPipeError:
         raise SystemExit(1) from None
+    except KeyboardInterrupt:
+        print("Interrupted; containers and folders of the run are removed.", file=sys.stderr)
+        raise SystemExit(130) from None
 
 
 @app.command()

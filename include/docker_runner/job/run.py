@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from docker_runner.errors import UserError
+from docker_runner.errors import ApplicationError, UserError
 from docker_runner.job.definition import Job, JobDefinition
 from docker_runner.job.plan import PULL_IMAGES, row_steps
 from docker_runner.job.steps import clean_up, create_workspace, perform, pull_images
@@ -45,8 +46,12 @@ def run_job(job: Job, tools: Tools, *, on_step: OnStep = lambda *_: None) -> Job
             images = _timed(result, "", PULL_IMAGES.name, lambda: pull_images(job, tools), on_step)
             for row in job.rows:
                 _run_row(row, images, workspace=workspace, tools=tools, result=result, on_step=on_step)
-        finally:
-            _timed(result, "", "clean_up", lambda: clean_up(workspace, tools), on_step)
+        except BaseException:
+            # What went wrong first is what the user must see, also when cleaning up fails for the same reason.
+            with suppress(ApplicationError):
+                clean_up(workspace, tools)
+            raise
+        _timed(result, "", "clean_up", lambda: clean_up(workspace, tools), on_step)
         return result
 
 

@@ -233,11 +233,12 @@ def clean_up(workspace: Workspace, tools: Tools) -> Manifest:
 
 def _remove_leftovers(workspace: Workspace, tools: Tools) -> int:
     # Without a folder nothing was ever started, so the engine need not even be there.
-    removed = 0
-    if workspace.folder.exists():
-        removed = remove_containers(tools.engine, {LABEL_JOB: workspace.job_id})
+    if not workspace.folder.exists():
+        return 0
+    try:
+        return remove_containers(tools.engine, {LABEL_JOB: workspace.job_id})
+    finally:
         workspace.remove()
-    return removed
 
 
 def _extension(stage: Stage) -> str:

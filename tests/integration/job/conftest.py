@@ -1,0 +1,18 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.installation import Installation, build_script_image
+
+
+@pytest.fixture(scope="session")
+def script_image() -> None:
+    build_script_image(os.environ.get("DOCKER_RUNNER_BASE_IMAGE") or "docker-runner/base:latest")
+
+
+@pytest.fixture
+def installation(script_image: None, tmp_path: Path) -> Installation:
+    return Installation(tmp_path)
