@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import difflib
 import json
+import math
 from collections.abc import Callable, Iterator, Mapping
+from datetime import date
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,15 +38,44 @@ def read_json(path: Path) -> Any:
     Raises:
         ConfigurationError: the file is missing, is not UTF-8 or not JSON; names the line and column.
     """
+    return parse_json(read_text(path), file=path)
+
+
+def read_text(path: Path, *, shown: str = "") -> str:
+    """Read a text file.
+
+    Args:
+        path: the file.
+        shown: what an error names instead of the path.
+
+    Raises:
+        ConfigurationError: the file is missing or is not UTF-8.
+    """
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        return path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
-        raise ConfigurationError("The file does not exist.", file=path) from None
+        raise ConfigurationError("The file does not exist.", file=shown or path) from None
     except UnicodeDecodeError as error:
-        raise ConfigurationError(f"The file is not UTF-8 text (byte {error.start}).", file=path) from None
+        raise ConfigurationError(f"The file is not UTF-8 text (byte {error.start}).", file=shown or path) from None
     except OSError as error:
-        raise ConfigurationError(f"The file cannot be read: {error.strerror}.", file=path) from None
-    return parse_json(text, file=path)
+        raise ConfigurationError(f"The file cannot be read: {error.strerror}.", file=shown or path) from None
+
+
+def read_output(path: Path, *, shown: str) -> Any:
+    """Read a JSON or YAML file that a component wrote, by its ending; a missing or empty one is None.
+
+    Args:
+        path: the file, e.g. ``state.json`` or ``usage.yml``.
+        shown: what an error names as the file.
+
+    Raises:
+        ConfigurationError: it is a link or a special file, not UTF-8, or not in that format.
+    """
+    if path.is_symlink() or (path.exists() and not path.is_file()):
+        raise ConfigurationError("This must be a regular file.", file=shown)
+    if not path.exists():
+        return None
+    return parse_document(read_text(path, shown=shown), extension=path.suffix[1:], file=shown)
 
 
 def parse_json(text: str, *, file: Path | str) -> Any:
@@ -54,7 +85,7 @@ def parse_json(text: str, *, file: Path | str) -> Any:
         ConfigurationError: the text is not JSON; names the line and column.
     """
     try:
-        return json.loads(text, parse_constant=_refuse_constant)
+        return json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
     except json.JSONDecodeError as error:
         place = f"line {error.lineno}, column {error.colno}"
         raise ConfigurationError(f"This is not valid JSON ({place}): {error.msg}.", file=file) from None
@@ -72,16 +103,41 @@ def parse_document(text: str, *, extension: str, file: Path | str) -> Any:
         return None
     if extension == "json":
         return parse_json(text, file=file)
+    return _parse_yaml(text, file=file)
+
+
+def _parse_yaml(text: str, *, file: Path | str) -> Any:
     import yaml
 
     try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigurationError(f"This is not valid YAML: {error}", file=file) from None
+        # Dates become texts, as they are in JSON; everything else that JSON cannot hold is refused.
+        return json.loads(json.dumps(yaml.safe_load(text), default=_moment_as_text, allow_nan=False))
+    except yaml.MarkedYAMLError as error:
+        # The error's own text quotes the line, which may hold a secret.
+        mark = error.problem_mark
+        place = f" (line {mark.line + 1}, column {mark.column + 1})" if mark else ""
+        raise ConfigurationError(f"This is not valid YAML{place}: {error.problem}.", file=file) from None
+    except yaml.YAMLError:
+        raise ConfigurationError("This is not valid YAML: it holds characters that YAML forbids.", file=file) from None
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ConfigurationError(f"This YAML holds what JSON could not: {error}.", file=file) from None
+
+
+def _moment_as_text(value: Any) -> str:
+    if isinstance(value, date):
+        return value.isoformat()
+    raise TypeError(f"a value of type {type(value).__name__}")
 
 
 def _refuse_constant(name: str) -> float:
     raise ValueError(f"{name} is not a JSON number")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if math.isinf(number):
+        raise ValueError("a number is too large")
+    return number
 
 
 def read_object(path: Path, schema: str) -> dict[str, Any]:
@@ -115,7 +171,7 @@ def checked(document: Any, schema: str, *, file: Path | str | None = None, key: 
     errors = sorted(_validator(schema).iter_errors(document), key=relevance, reverse=True)
     if errors:
         error = errors[0]
-        while error.context:
+        while error.context and not _description(error):
             error = min(error.context, key=lambda child: -len(child.absolute_path))
         path = key + "".join(_path_part(part) for part in error.absolute_path)
         raise ConfigurationError(_explain(error), file=file, key=path.lstrip("."))
@@ -145,16 +201,17 @@ def _path_part(part: str | int) -> str:
 
 def _explain(error: ValidationError) -> str:
     """Say what is wrong and what would be right, in the words of somebody who edits the file."""
-    expected = error.validator_value
-    described = error.schema.get("description") if isinstance(error.schema, Mapping) else None
+    expected: Any = error.validator_value
+    described = _description(error)
     if error.validator == "additionalProperties" and isinstance(error.instance, Mapping):
-        known = sorted(error.schema.get("properties", {}))
+        known = sorted(_schema_of(error).get("properties", {}))
         unknown = sorted(str(name) for name in error.instance if name not in known)
         near = difflib.get_close_matches(unknown[0], known, n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"known keys are {', '.join(known)}."
         return f"Unknown key {unknown[0]!r}; {hint}"
     if error.validator == "required":
-        missing = sorted(name for name in expected if name not in error.instance)
+        present: Any = error.instance
+        missing = sorted(name for name in expected if name not in present)
         return f"The key {missing[0]!r} is missing."
     if described:
         return f"Must be {described}, not {_shown(error.instance)}."
@@ -169,6 +226,21 @@ def _explain(error: ValidationError) -> str:
     if error.validator == "maxItems":
         return "Must be a map, not a list."
     return f"{error.message}."
+
+
+def _description(error: ValidationError) -> str:
+    return str(_schema_of(error).get("description", ""))
+
+
+def _schema_of(error: ValidationError) -> Mapping[str, Any]:
+    return error.schema if isinstance(error.schema, Mapping) else {}
+
+
+def scalar_text(value: Any) -> str:
+    """A scalar of a configuration as text: null is empty, truth values are written as in JSON."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return "" if value is None else str(value)
 
 
 def _shown(value: Any) -> str:

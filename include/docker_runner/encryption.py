@@ -30,7 +30,9 @@ _SCOPES: Mapping[str, tuple[str, ...]] = {
     "ProjectWideBranchTypeSecure": ("project", "branch_type"),
 }
 _CIPHER = re.compile(rf"KBC::({'|'.join(_SCOPES)})(?:KV|GKMS)?::(.+)", re.DOTALL)
-_PLACEHOLDER = re.compile(r"{{[^{}]*}}")
+# Ciphers of older Keboola installations: never encrypted again, never readable here (EN-7, OS-7).
+_LEGACY_CIPHER = re.compile(r"KBC::(?:Secure(?:KV|GKMS)?::|(?:Component(?:Project)?)?Encrypted==).+", re.DOTALL)
+_PLACEHOLDER = re.compile(r"{{\s*[A-Za-z0-9_.-]+\s*}}")
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,7 @@ class Encryptor:
         if not text and not file.exists() and create:
             _create_key(file)
         if not text and file.exists():
-            text = file.read_text(encoding="ascii")
+            text = _read_keys(file)
         return cls(tuple(key for key in re.split(r"[\s,]+", text) if key))
 
     def __repr__(self) -> str:
@@ -82,8 +84,9 @@ class Encryptor:
         """Copy a document with its ``#`` values encrypted; ciphers and placeholders stay (EN-1, EN-7, EN-8)."""
 
         def replace(_path: str, value: Any) -> Any:
-            kept = is_cipher(value) or (isinstance(value, str) and _PLACEHOLDER.fullmatch(value))
-            return value if kept else self.encrypt_value(_as_text(value), scope, kind=kind)
+            if is_cipher(value) or (isinstance(value, str) and _kept(value)):
+                return value
+            return self.encrypt_value(_as_text(value), scope, kind=kind)
 
         return replace_secrets(document, replace)
 
@@ -104,6 +107,8 @@ class Encryptor:
         def replace(path: str, value: Any) -> str:
             if value is None or value == "":
                 return ""
+            if isinstance(value, str) and _PLACEHOLDER.fullmatch(value):
+                return value
             return self._decrypt_value(value, scope, path=path, file=file)
 
         return replace_secrets(document, replace)
@@ -113,12 +118,7 @@ class Encryptor:
 
         match = _CIPHER.fullmatch(value) if isinstance(value, str) else None
         if match is None:
-            raise ConfigurationError(
-                "The value is not encrypted. Values of keys that start with # must be ciphers: "
-                "encrypt the configuration with `docker-runner encrypt`.",
-                file=file,
-                key=path,
-            )
+            raise _not_encrypted(path, file)
         kind, token = match.groups()
         try:
             plain, bound = json.loads(self._fernet().decrypt(token.encode()))
@@ -156,6 +156,33 @@ class Encryptor:
         return MultiFernet([Fernet(base64.urlsafe_b64encode(key)) for key in derived])
 
 
+def refuse_plain_secrets(document: Any, *, file: Path | str | None = None) -> None:
+    """Refuse a document with a ``#`` value that is not a cipher; needs no key (EN-9, EN-10).
+
+    Raises:
+        ConfigurationError: names the key, never the value.
+    """
+    for path, value in walk_secrets(document):
+        if value in (None, "") or is_cipher(value):
+            continue
+        if not (isinstance(value, str) and _PLACEHOLDER.fullmatch(value)):
+            raise _not_encrypted(path, file)
+
+
+def _not_encrypted(path: str, file: Path | str | None) -> ConfigurationError:
+    return ConfigurationError(
+        "The value is not encrypted. Values of keys that start with # must be ciphers: "
+        "encrypt the configuration with `docker-runner encrypt`.",
+        file=file,
+        key=path,
+    )
+
+
+def _kept(value: str) -> bool:
+    """Whether encryption leaves a text as it is although it is no cipher of ours (EN-7, EN-8)."""
+    return bool(_PLACEHOLDER.fullmatch(value) or _LEGACY_CIPHER.fullmatch(value))
+
+
 def secret_values(document: Any) -> Iterator[str]:
     """The texts that must be hidden: every non-empty scalar under a ``#`` key (LG-20)."""
     return (text for _, value in walk_secrets(document) if (text := _as_text(value)))
@@ -166,6 +193,13 @@ def _as_text(value: Any) -> str:
     if value is None or value is False:
         return ""
     return "1" if value is True else str(value)
+
+
+def _read_keys(file: Path) -> str:
+    try:
+        return file.read_text(encoding="ascii")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"The encryption keys in {file} cannot be read: {error}.") from None
 
 
 def _create_key(file: Path) -> None:

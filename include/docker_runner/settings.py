@@ -47,7 +47,7 @@ class Settings:
         env = os.environ if environment is None else environment
         home = Path(env.get("DOCKER_RUNNER_HOME") or ".local").absolute()
         uid = env.get("DOCKER_RUNNER_UID") or "1000"
-        if not uid.isdigit() or int(uid) == 0:
+        if not uid.isdecimal() or int(uid) == 0:
             raise UserError(f"DOCKER_RUNNER_UID must be the number of an unprivileged user, e.g. 1000, not {uid!r}.")
         return cls(
             home=home,

@@ -5,6 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from docker_runner.errors import ConfigurationError
+
+_ARTIFACTS = ("artifacts/out/current", "artifacts/out/shared")
+
 
 @dataclass(frozen=True)
 class DataFolder:
@@ -48,6 +52,25 @@ class DataFolder:
         """``/data/out/usage.json``."""
         return self.outputs / f"usage.{self.extension}"
 
+    def refuse_replaced(self) -> None:
+        """Refuse what a container left if it put links or files in place of the folders of the contract.
+
+        Following such a link would read and write files of the machine that the component itself cannot see.
+
+        Raises:
+            ConfigurationError: names the folder.
+        """
+        for name in ("out", "out/tables", "out/files", "artifacts", "artifacts/out", *_ARTIFACTS):
+            place = self.root / name
+            if place.is_symlink() or (place.exists() and not place.is_dir()):
+                raise ConfigurationError("The component must leave this as a folder, not a link or a file.", file=name)
+
+    def remove_secrets(self) -> None:
+        """Remove the files that hold secrets in plain text, whatever the container made of their folders."""
+        for file in (self.config_file, self.in_state):
+            if not file.parent.is_symlink() and (file.is_file() or file.is_symlink()):
+                file.unlink()
+
     def make(self) -> None:
         """Make all folders of the contract that are not there yet."""
         for name in (
@@ -56,7 +79,6 @@ class DataFolder:
             "in/user",
             "out/tables",
             "out/files",
-            "artifacts/out/current",
-            "artifacts/out/shared",
+            *_ARTIFACTS,
         ):
             (self.root / name).mkdir(parents=True, exist_ok=True)

@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from docker_runner.documents import checked, parse_document
+from docker_runner.documents import checked, parse_document, read_text
 from docker_runner.errors import ConfigurationError
 from docker_runner.storage.base import MetadataItem, StoredFile, Table
 
@@ -107,9 +107,9 @@ def read_manifest(file: Path, schema: str, *, extension: str) -> dict[str, Any] 
         raise ConfigurationError("A manifest must be a regular file.", file=_shown(path))
     if not path.exists():
         return None
-    text = path.read_text(encoding="utf-8", errors="replace")
-    content = parse_document(text, extension=extension, file=_shown(path))
-    return checked({} if content in (None, []) else content, schema, file=_shown(path))
+    content = parse_document(read_text(path, shown=_shown(path)), extension=extension, file=_shown(path))
+    manifest: dict[str, Any] = checked({} if content in (None, []) else content, schema, file=_shown(path))
+    return manifest
 
 
 def _shown(path: Path) -> str:

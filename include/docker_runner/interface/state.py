@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from docker_runner.documents import checked, parse_document
+from docker_runner.documents import checked, read_output
 from docker_runner.errors import ConfigurationError
 
 
@@ -17,7 +17,10 @@ def checked_state(document: Any, *, owner: str) -> dict[str, Any]:
     Raises:
         ConfigurationError: the state has another shape; names the owner and the key.
     """
-    return checked(document, "state", file=f"state of {owner}")
+    state: dict[str, Any] = checked(document, "state", file=f"state of {owner}")
+    # PHP writes empty maps as empty lists.
+    storage = state.get("storage") or {}
+    return {**state, "storage": {**storage, "input": storage.get("input") or {}}} if "storage" in state else state
 
 
 def component_state(document: Mapping[str, Any]) -> dict[str, Any]:
@@ -31,12 +34,7 @@ def read_out_state(file: Path) -> dict[str, Any]:
     Raises:
         ConfigurationError: the file is not a map in the component's format (D25); names the place.
     """
-    if file.is_symlink() or (file.exists() and not file.is_file()):
-        raise ConfigurationError("The state must be a regular file.", file=f"out/{file.name}")
-    if not file.exists():
-        return {}
-    text = file.read_text(encoding="utf-8", errors="replace")
-    content = parse_document(text, extension=file.suffix[1:], file=f"out/{file.name}")
+    content = read_output(file, shown=f"out/{file.name}")
     if content in (None, []):
         return {}
     if not isinstance(content, dict):

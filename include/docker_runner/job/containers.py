@@ -57,6 +57,7 @@ def run_stage(
         ``{component, image, image_id, exit_code, seconds, usage}``.
 
     Raises:
+        ConfigurationError: it left links in place of its folders, or its usage file is wrong (D26).
         ComponentError: the component failed with a message of its own, or outgrew its limits (CT-30..CT-32).
         ApplicationError: any other failure (CT-33).
     """
@@ -75,8 +76,7 @@ def run_stage(
             redactor=redactor,
         )
     finally:
-        data.config_file.unlink(missing_ok=True)
-        data.in_state.unlink(missing_ok=True)
+        data.remove_secrets()
     judge(
         outcome,
         image=image.reference,
@@ -84,6 +84,7 @@ def run_stage(
         memory_text=stage.component.memory_text,
         no_application_errors=stage.component.no_application_errors,
     )
+    data.refuse_replaced()
     tools.log.info("%s finished after %.1f s.", stage.component.id, outcome.seconds)
     usage = read_usage(data.usage_file) if stage.is_main else []
     return {
@@ -126,7 +127,7 @@ def container_name(stage: Stage, job: Job, row: JobDefinition) -> str:
     """A name that says whose container it is and that a later attempt makes again (CT-2)."""
     position = row.stages.index(stage)
     parts = (job.id, row.row_id, str(position), stage.component.sanitized_id)
-    return re.sub(r"[^a-zA-Z0-9_.-]+", "-", "-".join(parts)).strip("-.")
+    return re.sub(r"[^a-zA-Z0-9_.-]+", "-", "-".join(parts)).strip("-._")
 
 
 def _spec(

@@ -69,8 +69,8 @@ def row_steps(configuration: Mapping[str, Any], component: Component) -> tuple[S
         takes = (PULL_IMAGES.name,)
         steps.append(Step(name, kind, after=(steps[-1].name,), takes=takes, stage=stage, title=title))
     if component.writes_storage:
-        takes = tuple(step.name for step in loads)
-        steps.append(Step("unload_output", Kind.UNLOAD_OUTPUT, after=(steps[-1].name,), takes=takes))
+        loaded = tuple(step.name for step in loads)
+        steps.append(Step("unload_output", Kind.UNLOAD_OUTPUT, after=(steps[-1].name,), takes=loaded))
     return tuple(steps)
 
 
@@ -89,11 +89,16 @@ def _stages(configuration: Mapping[str, Any], component: Component) -> list[tupl
     named = {
         position: [
             (f"{position}_{number}", str(_node(_node(item, "definition")).get("component", "")))
-            for number, item in enumerate(processors.get(position) or [], start=1)
+            for number, item in enumerate(_items(processors.get(position)), start=1)
         ]
         for position in ("before", "after")
     }
     return [*named["before"], (Kind.RUN_COMPONENT.value, component.id), *named["after"]]
+
+
+def _items(value: Any) -> list[Any]:
+    """A list of a document that has not been checked yet; anything else counts as empty."""
+    return value if isinstance(value, list) else []
 
 
 def _node(document: Any, key: str | None = None) -> Mapping[str, Any]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from docker_runner.documents import checked
+from docker_runner.encryption import refuse_plain_secrets
 from docker_runner.errors import ConfigurationError, RunnerError, UserError
 from docker_runner.interface.environment import RunIdentity
 from docker_runner.job.definition import Job, JobDefinition, Mode, Stage
@@ -42,7 +43,7 @@ class JobRequest:
         Raises:
             UserError: the mode is unknown (LC-21), or values have a wrong form.
         """
-        mode = params.get("mode") or Mode.RUN.value
+        mode = str(params.get("mode") or Mode.RUN.value)
         if mode not in {item.value for item in Mode}:
             raise UserError(f"The mode must be run or debug, not {mode!r}.")
         variables = params.get("variables") or {}
@@ -51,6 +52,8 @@ class JobRequest:
         rows = params.get("rows") or ()
         if isinstance(rows, str):
             rows = [row for row in re.split(r"[\s,]+", rows) if row]
+        if not isinstance(rows, list | tuple):
+            raise UserError("Rows must be a list of ids.")
         return cls(
             mode=Mode(mode),
             tag=str(params.get("tag") or ""),
@@ -120,6 +123,8 @@ def _definition(
     except UserError as error:
         raise type(error)(f"{file}: {error}") from None
     content = checked(content, "configuration", file=file)
+    # Before anything is written: a job on disk must not hold what its author forgot to encrypt.
+    refuse_plain_secrets(content, file=file)
     identity = RunIdentity(
         run_id=run_id,
         project_id=project.id,

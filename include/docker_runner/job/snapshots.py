@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from docker_runner.documents import hide_secrets
+from docker_runner.documents import hide_secrets, read_output
 from docker_runner.engine.redaction import Redactor
+from docker_runner.errors import ConfigurationError
 from docker_runner.job.definition import JobDefinition
 from docker_runner.job.workspace import RowWorkspace
 from docker_runner.storage.base import Commit, FileUpload
@@ -39,12 +40,22 @@ def snapshot_commit(
     component = row.main.component if stage is None else row.stages[position].component
     data = folders.data(position)
     archive = folders.folder / name
-    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as target:
+    # Components may date their files before 1980, which a zip cannot tell.
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED, strict_timestamps=False) as target:
         _add_folder(target, data.root, redactor=redactor)
         if config is not None:
             target.writestr("config.json", json.dumps(hide_secrets(config), indent=4))
     tags = ("debug", component.id, f"jobId:{row.identity.run_id}", f"rowId:{row.row_id}")
     return Commit(key=f"{folders.attempt(position)}-{name}", files=(FileUpload(source=archive, name=name, tags=tags),))
+
+
+def _masked(path: Path) -> str:
+    """A state with its ``#`` values hidden, known to the redactor or not; nothing of a state that is not valid."""
+    try:
+        content = read_output(path, shown=path.name)
+    except ConfigurationError:
+        return ""
+    return json.dumps(hide_secrets(content), indent=4)
 
 
 def _add_folder(target: zipfile.ZipFile, root: Path, *, redactor: Redactor) -> None:
@@ -53,7 +64,7 @@ def _add_folder(target: zipfile.ZipFile, root: Path, *, redactor: Redactor) -> N
         relative = path.relative_to(root)
         if path.is_symlink() or any(part.startswith(".") for part in relative.parts):
             continue
-        if str(relative) in _MASKED:
-            target.writestr(str(relative), redactor.redact(path.read_text(encoding="utf-8", errors="replace")))
+        if str(relative) in _MASKED and path.is_file():
+            target.writestr(str(relative), redactor.redact(_masked(path)))
         elif path.is_dir() or path.is_file():
             target.write(path, str(relative))

@@ -32,6 +32,8 @@ from docker_runner.interface.data_folder import DataFolder
 from docker_runner.job.definition import Job
 
 _NOT_CARRIED_ON = frozenset({"in", "out", "config.json", "config.yml"})
+# What the runner makes or writes itself in the next `/data`: whatever else the container left there must not stay.
+_MADE_ANEW = ("user", "state.json", "state.yml")
 
 
 @dataclass(frozen=True)
@@ -119,7 +121,10 @@ class RowWorkspace:
 
         Raises:
             ApplicationError: an earlier attempt changed its input files in place.
+            ConfigurationError: the previous container left links in place of its folders.
         """
+        if stage > 0:
+            self.data(stage - 1).refuse_replaced()
         source = self.source_of(stage)
         self._refuse_changed(stage, source)
         data = self.data(stage, extension=extension)
@@ -144,8 +149,8 @@ class RowWorkspace:
 
     def _carry_on(self, stage: int, data: DataFolder) -> None:
         """What else lay in the previous ``/data`` stays for the following images, its states do not (DF-4, DF-5)."""
-        for name in ("state.json", "state.yml"):
-            (data.inputs / name).unlink(missing_ok=True)
+        for name in _MADE_ANEW:
+            _remove(data.inputs / name)
         for entry in sorted(self.data(stage - 1).root.iterdir()):
             if entry.name not in _NOT_CARRIED_ON:
                 _link_tree(entry, data.root / entry.name)
@@ -157,9 +162,10 @@ class RowWorkspace:
         if not record.exists():
             _write(record, json.dumps(present))
         elif json.loads(record.read_text()) != present:
+            before = "load_tables and load_files" if stage == 0 else "the container's step before this one"
             raise ApplicationError(
                 "An earlier attempt changed its input files in place, so this step cannot start from a clean input: "
-                "clear the step before it and all that follows."
+                f"clear {before} and all tasks after it."
             )
 
     def begin(self, step: str) -> None:
@@ -191,7 +197,7 @@ def _source_record(stage: int) -> str:
 
 def folder_name(text: str) -> str:
     """A text as the name of a folder: readable, safe, unique for different texts up to 80 characters."""
-    return re.sub(r"[^A-Za-z0-9_.-]", lambda match: f"~{ord(match[0]):x}", text)[:200]
+    return re.sub(r"^\.|[^A-Za-z0-9_.-]", lambda match: f"~{ord(match[0]):x}", text)[:200]
 
 
 def fingerprint(folder: Path) -> dict[str, list[int]]:
@@ -222,15 +228,25 @@ def _link_tree(source: Path, target: Path) -> None:
 
 def remove_tree(folder: Path) -> None:
     """Remove a folder, also one with folders that its owner may not enter; a missing one is fine."""
+    if not folder.exists():
+        return
+    try:
+        shutil.rmtree(folder)
+    except PermissionError:
+        folder.chmod(0o700)
+        for parent, folders, _ in os.walk(folder):
+            for path in (Path(parent) / name for name in folders):
+                if not path.is_symlink():
+                    path.chmod(0o700)
+        shutil.rmtree(folder)
 
-    def make_writable(function: Any, path: str, _: Any) -> None:
-        Path(path).parent.chmod(0o700)
-        if Path(path).is_dir() and not Path(path).is_symlink():
-            Path(path).chmod(0o700)
-        function(path)
 
-    if folder.exists():
-        shutil.rmtree(folder, onerror=make_writable)
+def _remove(path: Path) -> None:
+    """Remove whatever is there; links are removed, not followed."""
+    if path.is_dir() and not path.is_symlink():
+        remove_tree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _write(path: Path, text: str) -> None:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from docker_runner.errors import ConfigurationError
+from docker_runner.errors import ConfigurationError, NotFoundError
 from docker_runner.interface.manifests import input_file_manifest, write_manifest
 from docker_runner.mapping.moments import moment
 from docker_runner.storage.base import FileQuery, Storage, StoredFile
@@ -44,7 +44,9 @@ def load_files(
     ]
     loaded = []
     for item, query in zip(items, queries, strict=True):
-        files = [_load(file, storage=storage, folder=folder, extension=extension) for file in storage.files(query)]
+        found = storage.files(query)
+        _refuse_missing(query, found)
+        files = [_load(file, storage=storage, folder=folder, extension=extension) for file in found]
         loaded.append(
             {
                 "tags": tags_identifier(item),
@@ -54,6 +56,13 @@ def load_files(
             }
         )
     return loaded
+
+
+def _refuse_missing(query: FileQuery, found: Sequence[StoredFile]) -> None:
+    """Files that are named by id must be there (IF-4)."""
+    missing = sorted(set(query.ids) - {file.id for file in found})
+    if missing:
+        raise NotFoundError(f"There is no file {', '.join(str(file_id) for file_id in missing)} in Storage.")
 
 
 def _load(file: StoredFile, *, storage: Storage, folder: Path, extension: str) -> dict[str, Any]:
@@ -93,7 +102,7 @@ def file_query(item: Mapping[str, Any], *, key: str, state: Mapping[str, Any], n
         ids=tuple(int(file_id) for file_id in ids),
         since_id=_last_id(item, state) if adaptive else None,
         created_since=moment(since, now=now, key=f"{key}.changed_since") if since and not adaptive else None,
-        limit=int(item.get("limit") or DEFAULT_LIMIT),
+        limit=int(item.get("limit") or len(ids) or DEFAULT_LIMIT),
     )
 
 
@@ -106,7 +115,9 @@ def tags_identifier(item: Mapping[str, Any]) -> list[dict[str, str]]:
 
 def _last_id(item: Mapping[str, Any], state: Mapping[str, Any]) -> int | None:
     known = state.get("storage", {}).get("input", {}).get("files", [])
-    ids = [entry["lastImportId"] for entry in known if entry["tags"] == tags_identifier(item)]
+    ids = [str(entry["lastImportId"]) for entry in known if entry["tags"] == tags_identifier(item)]
+    if ids and not ids[0].isdecimal():
+        raise ConfigurationError(f"Must be the id of a file, not {ids[0]!r}.", key="lastImportId in the state")
     return int(ids[0]) if ids else None
 
 
@@ -118,7 +129,7 @@ def file_states(loaded: Sequence[Mapping[str, Any]], state: Mapping[str, Any]) -
         if item["last_id"]:
             states.append({"tags": item["tags"], "lastImportId": item["last_id"]})
         else:
-            states.extend(entry for entry in known if entry["tags"] == item["tags"])
+            states.extend([entry for entry in known if entry["tags"] == item["tags"]][:1])
     return states
 
 

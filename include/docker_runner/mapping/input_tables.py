@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from docker_runner.documents import scalar_text
 from docker_runner.errors import ConfigurationError
 from docker_runner.interface.manifests import input_table_manifest, write_manifest
 from docker_runner.mapping.moments import moment
@@ -124,7 +125,7 @@ def _columns(item: Mapping[str, Any], *, key: str) -> tuple[str, ...]:
 
 def _where(item: Mapping[str, Any], *, key: str) -> Where | None:
     column = str(item.get("where_column") or "").strip()
-    values = tuple(str(value) for value in item.get("where_values") or [])
+    values = tuple(scalar_text(value) for value in item.get("where_values") or [])
     if bool(column) != bool(values):
         missing = "where_values" if column else "where_column"
         raise ConfigurationError(
@@ -137,6 +138,8 @@ def _changed_since(
     item: Mapping[str, Any], *, key: str, source: str, state: Mapping[str, Any], now: datetime
 ) -> datetime | None:
     days, since = int(item.get("days") or 0), item.get("changed_since")
+    if since == "0":
+        since = ""
     if days and since:
         raise ConfigurationError("Give days or changed_since, not both.", key=f"{key}.days")
     if days:
@@ -147,7 +150,7 @@ def _changed_since(
         return moment(since, now=now, key=f"{key}.changed_since")
     known = state.get("storage", {}).get("input", {}).get("tables", [])
     dates = [entry["lastImportDate"] for entry in known if entry["source"] == source]
-    return datetime.fromisoformat(dates[0]) if dates else None
+    return moment(dates[0], now=now, key=f"lastImportDate of {source} in the state") if dates else None
 
 
 def table_states(loaded: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:

@@ -12,6 +12,7 @@ _OFFSET = re.compile(
     r"(?P<sign>[+-]?)\s*(?P<number>\d+)\s*(?P<unit>sec|second|min|minute|hour|day|week|month|year)s?(?P<ago>\s+ago)?",
     re.IGNORECASE,
 )
+_DAYS = {"today": 0, "midnight": 0, "yesterday": -1, "tomorrow": 1}
 _UNITS = {"sec": "seconds", "min": "minutes"}
 
 
@@ -26,11 +27,30 @@ def moment(value: Any, *, now: datetime, key: str) -> datetime:
     Raises:
         ConfigurationError: the text is not a moment.
     """
+    text = str(value).strip()
+    try:
+        found = _exact(text, now=now) or _from_words(text, now=now)
+    except (ValueError, OverflowError):
+        found = None
+    if found is None:
+        raise ConfigurationError(
+            f"{text!r} is not a moment; write a date such as 2026-01-31, a relative one such as '-2 days', "
+            "or a unix timestamp.",
+            key=key,
+        )
+    return found
+
+
+def _exact(text: str, *, now: datetime) -> datetime | None:
     import pendulum
 
-    text = str(value).strip()
     if re.fullmatch(r"\d{5,}", text):
         return datetime.fromtimestamp(int(text), tz=UTC)
+    if text.lower() in _DAYS:
+        # As in PHP these mean the day's first moment, not this time of day.
+        return pendulum.instance(now).add(days=_DAYS[text.lower()]).start_of("day")
+    if text.lower() == "now":
+        return now
     offset = _OFFSET.fullmatch(text)
     if offset:
         unit = offset["unit"].lower()
@@ -38,14 +58,12 @@ def moment(value: Any, *, now: datetime, key: str) -> datetime:
         return pendulum.instance(now).add(**{_UNITS.get(unit, f"{unit}s"): amount})
     try:
         parsed = pendulum.parse(text, tz="UTC", strict=True)
-        if isinstance(parsed, pendulum.DateTime):
-            return parsed
     except (ValueError, TypeError):
-        pass
-    return _from_words(text, now=now, key=key)
+        return None
+    return parsed if isinstance(parsed, pendulum.DateTime) else None
 
 
-def _from_words(text: str, *, now: datetime, key: str) -> datetime:
+def _from_words(text: str, *, now: datetime) -> datetime | None:
     import dateparser
 
     found = dateparser.parse(
@@ -53,10 +71,4 @@ def _from_words(text: str, *, now: datetime, key: str) -> datetime:
         languages=["en"],
         settings={"RELATIVE_BASE": now.replace(tzinfo=None), "TIMEZONE": "UTC", "TO_TIMEZONE": "UTC"},
     )
-    if found is None:
-        raise ConfigurationError(
-            f"{text!r} is not a moment; write a date such as 2026-01-31, a relative one such as '-2 days', "
-            "or a unix timestamp.",
-            key=key,
-        )
-    return found.replace(tzinfo=UTC)
+    return found.replace(tzinfo=UTC) if found else None

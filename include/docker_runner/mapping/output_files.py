@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from docker_runner.documents import checked
+from docker_runner.documents import checked, scalar_text
 from docker_runner.errors import ConfigurationError
 from docker_runner.interface.manifests import read_manifest
 from docker_runner.mapping.sources import output_sources
@@ -47,7 +47,7 @@ def _upload(path: Path, item: Mapping[str, Any] | None, *, system_tags: Sequence
         options = read_manifest(path, "output-file-manifest", extension=extension) or checked(
             {}, "output-file-manifest"
         )
-    tags = [str(tag) for tag in options["tags"]]
+    tags = [text for tag in options["tags"] if (text := scalar_text(tag))]
     return FileUpload(
         source=path,
         name=path.name,

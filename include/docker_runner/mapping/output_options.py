@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from docker_runner.documents import scalar_text
 from docker_runner.errors import ConfigurationError
 from docker_runner.storage.names import sanitize_column
 
@@ -50,10 +51,12 @@ def merged_options(mapping: Mapping[str, Any], manifest: Mapping[str, Any], *, s
 def _sanitized(options: Mapping[str, Any]) -> dict[str, Any]:
     """Column names as Storage will know them, in mapping and manifest alike (OM-36, OM-40)."""
     clean = dict(options)
-    for key in ("columns", "primary_key"):
-        if key in clean:
-            names = [sanitize_column(str(name).strip()) for name in clean[key] if str(name).strip()]
-            clean[key] = list(dict.fromkeys(names)) if key == "primary_key" else names
+    if "columns" in clean:
+        # An empty name stays, for Storage to refuse: without it the other names would shift to wrong columns.
+        clean["columns"] = [sanitize_column(scalar_text(name)) for name in clean["columns"]]
+    if "primary_key" in clean:
+        names = [sanitize_column(scalar_text(name)) for name in clean["primary_key"]]
+        clean["primary_key"] = list(dict.fromkeys(name for name in names if name))
     if clean.get("column_metadata"):
         clean["column_metadata"] = {sanitize_column(name): items for name, items in clean["column_metadata"].items()}
     if clean.get("schema"):
@@ -110,10 +113,14 @@ def _refuse_contradictions(options: Mapping[str, Any], *, source: str) -> None:
                 refuse(f"schema and {key} cannot both be given", key)
     if options.get("description") and (options.get("table_metadata") or {}).get("KBC.description"):
         refuse("the description is given twice", "table_metadata")
+    for column in options.get("schema") or []:
+        if column.get("description") and "KBC.description" in (column.get("metadata") or {}):
+            refuse(f"the description of the column {column['name']} is given twice", "schema")
     if options.get("delete_where_column") and not options.get("delete_where_values"):
         refuse("delete_where_column needs delete_where_values", "delete_where_values")
     if options.get("delete_where_column") and options.get("delete_where"):
         refuse("delete_where_column and delete_where cannot both be given", "delete_where")
-    for name in [*(options.get("columns") or []), *(options.get("column_metadata") or {})]:
+    named = (column["name"] for column in options.get("schema") or [])
+    for name in [*(options.get("columns") or []), *(options.get("column_metadata") or {}), *named]:
         if name.lower() == "_timestamp":
             refuse("_timestamp is a column of Storage's own and cannot be written", "columns")

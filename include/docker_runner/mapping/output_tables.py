@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from docker_runner.documents import scalar_text
 from docker_runner.errors import ConfigurationError, NotFoundError
 from docker_runner.interface.manifests import read_manifest
 from docker_runner.mapping.moments import moment
@@ -76,9 +77,10 @@ def table_loads(
     loads = []
     for name, path in sources.items():
         manifest = read_manifest(path, "output-table-manifest", extension=extension) or {}
-        mapped = [(index, item) for index, item in enumerate(items) if item["source"] == name]
-        for index, item in mapped or [(None, {})]:
-            key = f"storage.output.tables[{index}]" if index is not None else f"out/tables/{name}"
+        mapped: dict[str, Mapping[str, Any]] = {
+            f"storage.output.tables[{index}]": item for index, item in enumerate(items) if item["source"] == name
+        }
+        for key, item in (mapped or {f"out/tables/{name}": {}}).items():
             destination = _destination(item, manifest, name=name, bucket=owner.default_bucket, key=key)
             options = merged_options(item, manifest, source=name)
             exists = _exists(storage, destination)
@@ -148,7 +150,7 @@ def _table_load(
 def _deletes(options: Mapping[str, Any], *, destination: str, now: datetime) -> Iterator[DeleteWhere]:
     """The delete rules in both forms (OM-56, OM-57)."""
     if options.get("delete_where_column"):
-        values = tuple(str(value) for value in options["delete_where_values"])
+        values = tuple(scalar_text(value) for value in options["delete_where_values"])
         operator = Operator(options.get("delete_where_operator") or "eq")
         yield DeleteWhere(filters=(Where(str(options["delete_where_column"]), values, operator),))
     for index, rule in enumerate(options.get("delete_where") or []):
@@ -167,7 +169,7 @@ def _deletes(options: Mapping[str, Any], *, destination: str, now: datetime) -> 
 def _delete_filter(item: Mapping[str, Any], *, key: str) -> Where:
     if not item.get("values_from_set") or item.get("values_from_workspace") or item.get("values_from_storage"):
         raise ConfigurationError("A filter takes its values from values_from_set, and only from there.", key=key)
-    values = tuple(str(value) for value in item["values_from_set"])
+    values = tuple(scalar_text(value) for value in item["values_from_set"])
     return Where(item["column"], values, Operator(item.get("operator") or "eq"))
 
 
@@ -183,7 +185,7 @@ def _metadata(options: Mapping[str, Any], *, owner: Owner, exists: bool) -> Iter
     if options.get("description"):
         own["KBC.description"] = options["description"]
     for key, value in own.items():
-        yield MetadataItem(key, _text(value), owner.component_id)
+        yield MetadataItem(key, scalar_text(value), owner.component_id)
 
 
 def _column_metadata(options: Mapping[str, Any], *, provider: str) -> dict[str, tuple[MetadataItem, ...]]:
@@ -198,12 +200,6 @@ def _column_metadata(options: Mapping[str, Any], *, provider: str) -> dict[str, 
         if own:
             found[column["name"]] = own
     return {
-        name: tuple(MetadataItem(key, _text(value), provider) for key, value in items.items())
+        name: tuple(MetadataItem(key, scalar_text(value), provider) for key, value in items.items())
         for name, items in found.items()
     }
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return "" if value is None else str(value)

@@ -22,7 +22,12 @@ def output_sources(folder: Path, *, files_only: bool = False) -> dict[str, Path]
     Raises:
         ConfigurationError: an entry is neither file nor folder, or manifests stand alone (OM-2, OF-4).
     """
-    if not folder.is_dir():
+    # The component could put a link in place of the folders that it was given, too.
+    for place in (folder.parent, folder):
+        if place.is_symlink() or (place.exists() and not place.is_dir()):
+            shown = "out" if place == folder.parent else f"out/{folder.name}"
+            raise ConfigurationError("The component must leave this as a folder, not a link or a file.", file=shown)
+    if not folder.exists():
         return {}
     entries = {path.name: path for path in sorted(folder.iterdir()) if not path.name.startswith(".")}
     sources = {}

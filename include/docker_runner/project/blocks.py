@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from docker_runner.documents import read_json
+from docker_runner.documents import read_json, read_text
 from docker_runner.errors import ConfigurationError
 
 
@@ -29,6 +29,8 @@ def with_code(configuration: dict[str, Any], folder: Path) -> dict[str, Any]:
         {"name": _name(block), "codes": [_code(code) for code in _folders(block)]} for block in _folders(blocks_folder)
     ]
     parameters = configuration.get("parameters") or {}
+    if not isinstance(parameters, dict):
+        raise ConfigurationError("Must be a map.", file=folder / "config.json", key="parameters")
     return {**configuration, "parameters": {**parameters, "blocks": blocks}}
 
 
@@ -50,4 +52,4 @@ def _code(folder: Path) -> dict[str, Any]:
         raise ConfigurationError(
             "SQL transformations run inside a database workspace, which is not offered here.", file=files[0]
         )
-    return {"name": _name(folder), "script": [files[0].read_text(encoding="utf-8")]}
+    return {"name": _name(folder), "script": [read_text(files[0])]}

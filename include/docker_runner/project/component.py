@@ -38,7 +38,8 @@ class Component:
             ConfigurationError: the definition is wrong (CD-33) or asks for what is not offered (D27).
         """
         definition = checked(document, "component", file=file)
-        for direction, staging in definition["data"]["staging_storage"].items():
+        for direction in ("input", "output"):
+            staging = definition["data"]["staging_storage"][direction]
             if staging not in _SUPPORTED_STAGING:
                 raise ConfigurationError(
                     f"Staging {staging!r} is not supported here: components get and give their data as files "
@@ -111,7 +112,7 @@ class Component:
     @property
     def reads_storage(self) -> bool:
         """Whether input is mapped; without it nothing is read, written or processed (LC-31)."""
-        return self.data["staging_storage"].get("input", "local") == "local"
+        return str(self.data["staging_storage"].get("input", "local")) == "local"
 
     @property
     def writes_storage(self) -> bool:

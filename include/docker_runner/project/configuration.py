@@ -264,7 +264,7 @@ def _read_map(file: Path) -> dict[str, Any]:
     if document == []:
         return {}
     if not isinstance(document, dict):
-        raise ConfigurationError("A configuration must be a map.", file=file)
+        raise ConfigurationError("The file must hold a map.", file=file)
     return document
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from docker_runner.documents import read_object
-from docker_runner.errors import NotFoundError
+from docker_runner.errors import ConfigurationError, NotFoundError
 from docker_runner.project.configuration import SHARED_CODE_COMPONENT, Project
 
 _PLACEHOLDER = re.compile(r"{{\s*([A-Za-z0-9_-]+)\s*}}")
@@ -21,7 +21,10 @@ def with_shared_code(configuration: dict[str, Any], project: Project) -> dict[st
         ConfigurationError: a piece of shared code is wrong.
     """
     shared_id = str(configuration.get("shared_code_id") or "")
-    row_ids = [str(row_id) for row_id in configuration.get("shared_code_row_ids") or []]
+    given = configuration.get("shared_code_row_ids") or []
+    if not isinstance(given, list):
+        raise ConfigurationError("Must be a list of ids.", key="shared_code_row_ids")
+    row_ids = [str(row_id) for row_id in given]
     if not shared_id or not row_ids:
         return configuration
     rows = dict(project.entry(SHARED_CODE_COMPONENT, shared_id).rows)

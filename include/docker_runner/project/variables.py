@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from docker_runner.documents import checked, read_object
+from docker_runner.documents import checked, read_object, scalar_text
 from docker_runner.errors import ConfigurationError, NotFoundError, UserError
 from docker_runner.project.configuration import VARIABLES_COMPONENT, Project
 
@@ -74,29 +74,34 @@ def _values(given: VariableValues, variables_id: str, *, stored_row: str, projec
 
 
 def _as_map(items: list[dict[str, Any]]) -> dict[str, str]:
-    return {str(item["name"]): str(item["value"]) for item in items}
+    return {str(item["name"]): scalar_text(item["value"]) for item in items}
 
 
 def _rendered(configuration: dict[str, Any], values: Mapping[str, str]) -> dict[str, Any]:
     """Render the configuration's JSON as a Mustache template; double braces insert JSON-safe text (VR-9, VR-10)."""
     import pystache
-    from pystache.common import MissingTags
+    from pystache.common import MissingTags, TemplateNotFoundError
     from pystache.context import KeyNotFoundError
     from pystache.parser import ParsingError
 
     template = json.dumps(configuration, ensure_ascii=False)
-    renderer = pystache.Renderer(escape=_json_escaped, missing_tags=MissingTags.strict)
+    renderer = pystache.Renderer(escape=_json_escaped, missing_tags=MissingTags.strict, partials={})
     missing: list[str] = []
     while True:
         try:
-            text = renderer.render(template, {**values, **dict.fromkeys(missing, "")})
+            text = renderer.render(template, {**values, **_empty(missing)})
             break
         except KeyNotFoundError as error:
+            if '"' in error.key or error.key in missing:
+                raise ConfigurationError(f"A placeholder is not closed or has no name: {error.key[:40]!r}.") from None
             missing.append(error.key)
+        except TemplateNotFoundError:
+            raise ConfigurationError("Placeholders may not name other templates ({{> name}}).") from None
         except ParsingError as error:
             raise ConfigurationError(f"A placeholder is not valid Mustache: {error}") from None
     if missing:
-        raise UserError(f"These placeholders have no value: {', '.join(missing)}.")
+        names = [name for name in missing if not any(other.startswith(f"{name}.") for other in missing)]
+        raise UserError(f"These placeholders have no value: {', '.join(names)}.")
     try:
         rendered: dict[str, Any] = json.loads(text)
     except json.JSONDecodeError as error:
@@ -105,6 +110,20 @@ def _rendered(configuration: dict[str, Any], values: Mapping[str, str]) -> dict[
             "as it is; use double braces, which keep quotes and line ends safe."
         ) from None
     return rendered
+
+
+def _empty(names: list[str]) -> dict[str, Any]:
+    """Empty values for names, so that rendering goes on to the next missing one; Mustache reads dots as levels."""
+    tree: dict[str, Any] = {}
+    for name in names:
+        node = tree
+        *levels, last = name.split(".")
+        for level in levels:
+            if not isinstance(node.get(level), dict):
+                node[level] = {}
+            node = node[level]
+        node[last] = ""
+    return tree
 
 
 def _json_escaped(text: str) -> str:
