@@ -200,7 +200,9 @@ class LocalAirflow:
         # A scheduler that waits for a task does not go by itself.
         while processes.send(signal.SIGKILL, processes.members_of(session)):
             time.sleep(0.05)
-        (self.home / "server.json").unlink(missing_ok=True)
+        # Threads of a process that counts as dead may still be ending, and hold the lock and the port.
+        with processes.locked(self.home / "server.lock", wait=10.0):
+            (self.home / "server.json").unlink(missing_ok=True)
 
     def _launch(self, lock: int) -> None:
         port = self._choose_port()
