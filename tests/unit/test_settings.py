@@ -1,0 +1,38 @@
+"""Settings from the environment."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from docker_runner.errors import UserError
+from docker_runner.settings import Settings
+
+
+def test_without_variables_everything_lies_in_the_current_folder(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    settings = Settings.from_environment({})
+    assert settings.home == tmp_path / ".local"
+    assert settings.project == tmp_path / "include/project"
+    assert settings.components == tmp_path / "include/components"
+    assert settings.storage == f"ducklake:sqlite:{tmp_path}/.local/storage/catalog.sqlite"
+    assert settings.workspaces == tmp_path / ".local/workspaces"
+    assert settings.container_uid == 1000
+
+
+def test_variables_win_and_the_rest_follows_the_home() -> None:
+    settings = Settings.from_environment(
+        {"DOCKER_RUNNER_HOME": "/srv/runner", "DOCKER_RUNNER_WORKSPACES": "/scratch", "DOCKER_RUNNER_UID": "2000"}
+    )
+    assert settings.storage == "ducklake:sqlite:/srv/runner/storage/catalog.sqlite"
+    assert (settings.workspaces, settings.container_uid) == (Path("/scratch"), 2000)
+
+
+@pytest.mark.rules("D11")
+@pytest.mark.parametrize("uid", ["0", "root", "-1", "²"])
+def test_a_privileged_or_senseless_user_is_refused(uid: str) -> None:
+    with pytest.raises(UserError, match=r"DOCKER_RUNNER_UID must be .* e\.g\. 1000"):
+        Settings.from_environment({"DOCKER_RUNNER_UID": uid})
