@@ -109,11 +109,9 @@ def _dag(name: str, configuration: Configuration, component: Component) -> DAG:
     create >> pull
     rows = _rows(dag, configuration, component, create=create, pull=pull)
     clean_up = CleanUpOperator(dag=dag)
-    # Clearing a task clears the setups it builds on: what a row's last task needs is made anew when it is cleared.
-    builders = [create, *(task for tasks in rows for task in tasks[:-1])]
-    clean_up.as_teardown(setups=builders, on_failure_fail_dagrun=True)
-    clean_up.set_upstream([pull, *(tasks[-1] for tasks in rows)])
-    dag.validate_setup_teardown()
+    clean_up.set_upstream([tasks[-1] for tasks in rows])
+    clean_up.as_teardown(setups=create, on_failure_fail_dagrun=True)
+    dag.validate_setup_teardown()  # type: ignore[no-untyped-call]
     return dag
 
 

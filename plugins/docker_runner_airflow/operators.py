@@ -39,14 +39,23 @@ class StepOperator(BaseOperator):
         self.step = step
         self.row_id = row_id
         self.group = group
+        self._job_id = ""
 
     def execute(self, context: Mapping[str, Any]) -> dict[str, Any]:
         """Do the step; a failure becomes one message and a decision about another try."""
+        self._job_id = job_id(context)
         try:
             return self.work(context)
         except RunnerError as error:
             LOG.error("%s", error)
             raise StepFailed(str(error), can_be_repeated=not isinstance(error, UserError)) from None
+
+    def on_kill(self) -> None:
+        """Stop the run's containers when somebody stops the task; time is short, so nothing else is done here."""
+        if self.step.stage is not None and self._job_id:
+            from docker_runner.job.steps import stop_containers
+
+            stop_containers(self._job_id, self.tools())
 
     def work(self, context: Mapping[str, Any]) -> dict[str, Any]:
         """The step itself."""

@@ -7,7 +7,7 @@ JSON-serialisable manifest of what it did. It may be repeated at any time: it fi
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from docker_runner.documents import hide_secrets
@@ -21,7 +21,7 @@ from docker_runner.interface.environment import container_environment
 from docker_runner.interface.state import checked_state, component_state, new_state, read_out_state, rendered_state
 from docker_runner.job.containers import LABEL_JOB, run_stage
 from docker_runner.job.definition import Job, JobDefinition, Mode, Stage
-from docker_runner.job.plan import Kind, Step
+from docker_runner.job.plan import Kind, Step, row_steps
 from docker_runner.job.snapshots import snapshot_commit
 from docker_runner.job.tools import Tools
 from docker_runner.job.workspace import RowWorkspace, Workspace
@@ -32,6 +32,7 @@ from docker_runner.mapping.output_tables import Owner, default_bucket, table_loa
 from docker_runner.storage.base import Commit
 
 Manifest = dict[str, Any]
+NEW_STATE = "new_state"
 
 
 @dataclass(frozen=True)
@@ -71,12 +72,29 @@ def perform(
     row = job.row(row_id)
     if row is None:
         raise ApplicationError(f"The row {row_id!r} is not part of this run.")
-    folders = workspace.row(row_id)
-    for name in step.after:
-        folders.require(name)
-    folders.begin(step.name)
-    manifest = _ROW_STEPS[step.kind](RowWork(step, job, row, folders, tools, manifests))
-    folders.finish(step.name, manifest)
+    work = RowWork(step, job, row, workspace.row(row_id), tools, manifests)
+    return _perform(work, {item.name: item for item in row_steps(row.configuration, row.component)})
+
+
+def _perform(work: RowWork, steps: Mapping[str, Step]) -> Manifest:
+    """Do a step; what it builds on and is not in the workspace (any more) is done first.
+
+    In a run from beginning to end nothing is ever missing. When somebody repeats a single step of a run whose folders
+    have been cleaned up, the steps before it are repeated inside the same task.
+    """
+    made: dict[str, Manifest] = {}
+    for name in work.step.after:
+        done = work.folders.done(name)
+        if done is None:
+            work.tools.log.info("The result of %s is not in the workspace; it is made again first.", name)
+            done = _perform(replace(work, step=steps[name]), steps)
+        made[name] = done
+    for name in work.step.takes:
+        # A result that was made again is newer than what its own task once reported.
+        made[name] = work.folders.done(name) or work.manifests.get(name) or pull_images(work.job, work.tools)
+    work.folders.begin(work.step.name)
+    manifest = _ROW_STEPS[work.step.kind](replace(work, manifests=made))
+    work.folders.finish(work.step.name, manifest)
     return manifest
 
 
@@ -183,7 +201,7 @@ def _unload_output(work: RowWork) -> Manifest:
     tables = work.manifests.get("load_tables", {}).get("tables", [])
     files = work.manifests.get("load_files", {}).get("files", [])
     stored_state = _stored_state(row, tools)
-    component = folders.require("new_state")
+    component = folders.done(NEW_STATE) or {}
     state = new_state(stored_state, component, tables=table_states(tables), files=file_states(files, stored_state))
     output = folders.data(last).outputs
     commit = Commit(
@@ -231,12 +249,17 @@ def clean_up(workspace: Workspace, tools: Tools) -> Manifest:
     return {"containers": removed}
 
 
+def stop_containers(job_id: str, tools: Tools) -> int:
+    """Stop and remove every container of a run, found by its label; give their number."""
+    return remove_containers(tools.engine, {LABEL_JOB: job_id})
+
+
 def _remove_leftovers(workspace: Workspace, tools: Tools) -> int:
     # Without a folder nothing was ever started, so the engine need not even be there.
     if not workspace.folder.exists():
         return 0
     try:
-        return remove_containers(tools.engine, {LABEL_JOB: workspace.job_id})
+        return stop_containers(workspace.job_id, tools)
     finally:
         workspace.remove()
 
@@ -285,7 +308,7 @@ def _keep_new_state(
 ) -> None:
     """Keep the component's new state for the commit, its secrets encrypted (ST-3, EN-12)."""
     redactor.add(secret_values(state))
-    folders.finish("new_state", tools.encryptor.encrypt(state, _state_scope(row)))
+    folders.finish(NEW_STATE, tools.encryptor.encrypt(state, _state_scope(row)))
 
 
 def _owner(row: JobDefinition) -> Owner:

@@ -176,18 +176,12 @@ class RowWorkspace:
         """A step is done."""
         _write(self.folder / "manifests" / f"{step}.json", json.dumps(manifest))
 
-    def require(self, step: str) -> dict[str, Any]:
-        """What a finished step reported.
-
-        Raises:
-            ApplicationError: that step is not done in this workspace; names what to clear.
-        """
+    def done(self, step: str) -> dict[str, Any] | None:
+        """What a finished step reported; None when it is not done in this workspace."""
         try:
             content: dict[str, Any] = json.loads((self.folder / "manifests" / f"{step}.json").read_text())
         except FileNotFoundError:
-            raise ApplicationError(
-                f"The result of {step} is not in the workspace: clear {step} and all tasks after it."
-            ) from None
+            return None
         return content
 
 

@@ -1,0 +1,37 @@
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from airflow_home import LocalAirflow
+
+from tests.end_to_end.running import Running
+from tests.installation import Installation, build_script_image
+
+REPOSITORY = Path(__file__).parents[2]
+# A task whose worker was killed is noticed after two minutes as shipped; a test does not wait that long.
+IMPATIENT = {
+    "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "8",
+    "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "2",
+}
+
+
+@pytest.fixture(scope="session")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """A real Airflow over an installation of its own, both made for these tests."""
+    build_script_image(os.environ.get("DOCKER_RUNNER_BASE_IMAGE") or "docker-runner/base:latest")
+    folder = tmp_path_factory.mktemp("airflow")
+    installation = Installation(folder)
+    airflow = LocalAirflow(
+        home=folder / "home" / "airflow",
+        dags_folder=REPOSITORY / "dags",
+        plugins_folder=REPOSITORY / "plugins",
+        environment={**installation.environment, **IMPATIENT},
+    )
+    airflow.start()
+    try:
+        yield Running(airflow, installation)
+    finally:
+        airflow.stop()

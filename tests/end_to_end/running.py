@@ -1,0 +1,65 @@
+"""A running Airflow and the installation that it runs, as tests use them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from airflow_follow import RunResult, known_dag, run_and_follow, task_results
+from airflow_home import LocalAirflow
+from docker_runner_airflow.dag_factory import dag_id
+
+from tests.installation import SCRIPT, Installation
+
+
+@dataclass
+class Running:
+    """An Airflow with an installation."""
+
+    airflow: LocalAirflow
+    installation: Installation
+
+    def run(self, name: str, *, component: str = SCRIPT, **params: Any) -> RunResult:
+        """Run a configuration to its end."""
+        return run_and_follow(self.airflow, dag_id(component, name), conf=params, timeout=150)
+
+    def trigger(self, name: str, **params: Any) -> tuple[str, str]:
+        """Start a run; give the DAG's and the run's id."""
+        dag = dag_id(SCRIPT, name)
+        with self.airflow.api() as api:
+            known_dag(self.airflow, api, dag)
+            return dag, api.trigger(dag, params)
+
+    def wait(self, dag: str, run: str) -> RunResult:
+        """Wait for a run that was started before."""
+        with self.airflow.api() as api:
+            state = api.wait(dag, run, timeout=150)
+            return RunResult(dag, run, state, 0.0, task_results(api.tasks(dag, run)))
+
+    def log(self, result: RunResult, task: str) -> list[str]:
+        """The lines of a task's last attempt."""
+        attempt = next(item.attempt for item in result.tasks if item.task_id == task)
+        with self.airflow.api() as api:
+            entries = list(api.log(result.dag_id, result.run_id, task, attempt=attempt))
+        return [str(entry.get("event", "")) for entry in entries]
+
+    def xcom(self, result: RunResult, task: str) -> Any:
+        """What a task returned."""
+        with self.airflow.api() as api:
+            return api.xcom(result.dag_id, result.run_id, task)
+
+
+def states(result: RunResult) -> dict[str, str]:
+    """State of each task by its id."""
+    return {task.task_id: task.state for task in result.tasks}
+
+
+def until(condition: Callable[[], Any], *, seconds: float = 60) -> Any:
+    """Wait until something holds; give what it gave."""
+    deadline = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.2)
+    return found

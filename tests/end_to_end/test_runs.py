@@ -1,0 +1,189 @@
+"""Configurations run as DAGs by a real Airflow, on real containers and a real Storage."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from pathlib import Path
+
+import docker
+import pytest
+from airflow_api import ApiError
+from airflow_follow import RunError
+
+from docker_runner.engine.containers import LABEL_PREFIX
+from tests.end_to_end.running import Running, states, until
+from tests.installation import SCRIPT
+
+pytestmark = [pytest.mark.engine, pytest.mark.airflow]
+
+COPY = "import shutil; shutil.copy('/data/in/tables/t.csv', '/data/out/tables/t.csv')"
+MAPPING = {
+    "input": {"tables": [{"source": "in.c-main.t", "destination": "t.csv"}]},
+    "output": {"tables": [{"source": "t.csv", "destination": "out.c-main.copied"}]},
+}
+
+
+def containers(running: Running) -> list[str]:
+    """Names of the containers of this installation's runs, found by label."""
+    client = docker.from_env()
+    try:
+        found = client.containers.list(all=True, filters={"label": f"{LABEL_PREFIX}jobId"})
+        return [item.name for item in found if SCRIPT in str(item.labels.get(f"{LABEL_PREFIX}jobId"))]
+    finally:
+        client.close()
+
+
+def test_every_step_is_a_task_and_the_result_is_in_storage(running: Running) -> None:
+    running.installation.load("in.c-main.t", "id,v\n1,a\n2,b\n")
+    running.installation.script("copy", COPY + "; print('two rows')", storage=MAPPING)
+    result = running.run("copy")
+    assert result.succeeded, running.log(result, "run_component")
+    assert set(states(result)) == {
+        "create_workspace",
+        "pull_images",
+        "load_tables",
+        "write_config",
+        "run_component",
+        "unload_output",
+        "clean_up",
+    }
+    assert running.installation.rows("out.c-main.copied") == [{"id": "1", "v": "a"}, {"id": "2", "v": "b"}]
+    assert "two rows" in running.log(result, "run_component")
+    assert running.xcom(result, "load_tables")["tables"][0]["rows"] == 2
+    assert running.xcom(result, "unload_output")["tables"][0]["id"] == "out.c-main.copied"
+    assert running.installation.workspaces == []
+    assert containers(running) == []
+
+
+@pytest.mark.rules("LC-46", "CT-32")
+def test_a_user_error_fails_at_once_with_the_components_message_and_cleans_up(running: Running) -> None:
+    running.installation.script("fails", "import sys; print('No such account.', file=sys.stderr); sys.exit(1)")
+    result = running.run("fails")
+    assert result.state == "failed"
+    task = next(task for task in result.tasks if task.task_id == "run_component")
+    assert (task.state, task.attempt) == ("failed", 1)
+    log = running.log(result, "run_component")
+    assert "No such account." in log
+    assert not [line for line in log if "Traceback" in line]
+    assert states(result)["unload_output"] == "upstream_failed"
+    assert running.installation.workspaces == []
+    assert containers(running) == []
+
+
+@pytest.mark.rules("LC-47", "CT-33")
+def test_an_application_error_is_tried_again_and_starts_from_a_clean_folder(running: Running) -> None:
+    script = (
+        "import os, sys, time\n"
+        "assert os.listdir('/data/out/tables') == [], 'left over'\n"
+        "open('/data/out/tables/r.csv', 'w').write('n\\n1\\n')\n"
+        f"sys.exit(3 if time.time() < {time.time() + 12} else 0)\n"
+    )
+    output = {"tables": [{"source": "r.csv", "destination": "out.c-main.retried", "incremental": True}]}
+    running.installation.script("retried", script, storage={"output": output})
+    result = running.run("retried")
+    assert result.succeeded
+    assert next(task.attempt for task in result.tasks if task.task_id == "run_component") > 1
+    assert running.installation.rows("out.c-main.retried") == [{"n": "1"}]
+
+
+def test_clearing_the_last_step_of_a_finished_run_makes_what_it_needs_anew(running: Running) -> None:
+    running.installation.load("in.c-main.t", "id,v\n1,a\n2,b\n")
+    running.installation.script("cleared", COPY, storage=MAPPING)
+    result = running.run("cleared")
+    assert result.succeeded
+    running.installation.load("in.c-main.t", "id,v\n3,c\n")
+    with running.airflow.api() as api:
+        api.clear(result.dag_id, result.run_id, ["unload_output"])
+    again = running.wait(result.dag_id, result.run_id)
+    assert again.succeeded, states(again)
+    assert running.installation.rows("out.c-main.copied") == [{"id": "3", "v": "c"}]
+    assert running.installation.workspaces == []
+
+
+@pytest.mark.rules("RW-6", "RW-7", "LC-24")
+def test_rows_are_groups_that_are_chosen_in_the_trigger_form(running: Running) -> None:
+    rows = {
+        name: {"parameters": {"script": f"open('/data/out/tables/r.csv', 'w').write('row\\n{name}\\n')"}}
+        for name in ("a", "b", "c")
+    }
+    output = {"tables": [{"source": "r.csv", "destination": "out.c-main.rows", "incremental": True}]}
+    running.installation.configuration("rows", {"storage": {"output": output}}, rows=rows, disabled_rows=("b",))
+    result = running.run("rows")
+    assert result.succeeded, states(result)
+    assert running.installation.rows("out.c-main.rows") == [{"row": "a"}, {"row": "c"}]
+    assert states(result)["row_b.run_component"] == "skipped"
+    result = running.run("rows", rows=["b"])
+    assert result.succeeded, states(result)
+    assert running.installation.rows("out.c-main.rows") == [{"row": "a"}, {"row": "b"}, {"row": "c"}]
+    assert states(result)["row_c.run_component"] == "skipped"
+
+
+def test_a_broken_configuration_is_a_dag_that_carries_its_error_and_hides_no_other(running: Running) -> None:
+    file = running.installation.configuration("broken", {})
+    file.write_text('{"parameters": ')
+    running.installation.script("beside", "print('fine')")
+    assert running.run("beside").succeeded
+    result = running.run("broken")
+    assert result.state == "failed"
+    assert any(f"{file}" in line and "line 1, column 16" in line for line in running.log(result, "create_workspace"))
+    with running.airflow.api() as api:
+        details = api.call("GET", f"/dags/{result.dag_id}/details")
+    assert "line 1, column 16" in details["doc_md"]
+    file.unlink()
+
+
+def test_a_wrong_value_in_the_trigger_form_starts_nothing(running: Running) -> None:
+    running.installation.script("asked", "print(1)")
+    with pytest.raises(ApiError, match="mode"):
+        running.run("asked", mode="fast")
+    with pytest.raises(RunError, match="askd"):
+        running.run("askd")
+
+
+def test_a_run_that_a_person_marks_as_failed_stops_its_container_and_stays_failed(running: Running) -> None:
+    running.installation.script("stopped", "import time; time.sleep(120)")
+    dag, run = running.trigger("stopped")
+    until(lambda: containers(running))
+    with running.airflow.api() as api:
+        api.call("PATCH", f"/dags/{dag}/dagRuns/{run}", json={"state": "failed"})
+    until(lambda: not containers(running))
+    until(lambda: running.installation.workspaces == [])
+    assert running.wait(dag, run).state == "failed"
+
+
+def test_a_killed_worker_loses_nothing_and_leaves_nothing_behind(running: Running) -> None:
+    script = "import time; time.sleep(4); open('/data/out/tables/r.csv', 'w').write('n\\n1\\n')"
+    output = {"tables": [{"source": "r.csv", "destination": "out.c-main.survived", "incremental": True}]}
+    running.installation.script("killed", script, storage={"output": output})
+    dag, run = running.trigger("killed")
+    until(lambda: containers(running))
+    for pid in task_processes(running, dag, run):
+        os.kill(pid, signal.SIGKILL)
+    result = running.wait(dag, run)
+    assert result.succeeded, states(result)
+    assert next(task.attempt for task in result.tasks if task.task_id == "run_component") == 2
+    assert running.installation.rows("out.c-main.survived") == [{"n": "1"}]
+    assert containers(running) == []
+    assert running.installation.workspaces == []
+
+
+def task_processes(running: Running, dag: str, run: str) -> list[int]:
+    """The process that runs the component's task, and its supervisor."""
+    with running.airflow.api() as api:
+        pid = next(task["pid"] for task in api.tasks(dag, run) if task["task_id"] == "run_component")
+    parent = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    return [parent, pid]
+
+
+def test_xcom_holds_small_manifests_only(running: Running) -> None:
+    running.installation.load("in.c-main.t", "id,v\n" + "".join(f"{n},marker-{n}\n" for n in range(2000)))
+    running.installation.script("small", COPY, storage=MAPPING)
+    result = running.run("small")
+    assert result.succeeded
+    for task in states(result):
+        text = json.dumps(running.xcom(result, task))
+        assert len(text) < 2000, task
+        assert "marker-1" not in text
