@@ -106,8 +106,9 @@ def _rendered(configuration: dict[str, Any], values: Mapping[str, str]) -> dict[
         rendered: dict[str, Any] = json.loads(text)
     except json.JSONDecodeError as error:
         raise ConfigurationError(
-            f"Replacing the variables broke the configuration ({error.msg}): a value in triple braces is inserted "
-            "as it is; use double braces, which keep quotes and line ends safe."
+            f"Replacing the variables broke the configuration ({error.msg}): a section such as {{{{#name}}}} is not closed, "
+            "or a value in triple braces, which is inserted as it is, is no valid JSON there; double braces keep "
+            "quotes and line ends safe."
         ) from None
     return rendered
 
