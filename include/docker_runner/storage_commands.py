@@ -9,7 +9,7 @@ import tempfile
 import uuid
 from collections.abc import Iterable
 from contextlib import closing
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated
 
@@ -108,6 +108,20 @@ def show_table(
             with preview.open(encoding="utf-8", newline="") as file:
                 header, *records = csv.reader(file)
             _print_table(header, (map(_shortened, record) for record in records))
+
+
+@app.command("tidy")
+def tidy_storage(
+    keep_days: Annotated[int, typer.Option(min=0, help="days for which earlier states of tables are kept")] = 7,
+) -> None:
+    """Merge small files and remove what is not needed any more; run it about once a day."""
+    from docker_runner.storage.lake.lake import Lake
+    from docker_runner.storage.lake.location import parse_location
+
+    location = parse_location(Settings.from_environment().storage)
+    with Lake(location) as lake:
+        tidied = lake.tidy(timedelta(days=keep_days))
+    print(f"Removed {tidied.table_files} files of tables and {tidied.contents} contents of stored files.")
 
 
 def _open() -> Storage:

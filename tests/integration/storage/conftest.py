@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.integration.storage.lake_files import read_csv
 
 from docker_runner.storage import open_storage
 from docker_runner.storage.base import Commit, LoadedTable, Storage, TableLoad
@@ -60,19 +60,3 @@ def rows(lake: Storage, tmp_path: Path) -> Callable[..., list[list[str]]]:
         return sorted(read_csv(target)[1:])
 
     return read
-
-
-def read_csv(path: Path) -> list[list[str]]:
-    with path.open(encoding="utf-8", newline="") as file:
-        return list(csv.reader(file))
-
-
-def write_csv(path: Path, records: Sequence[Sequence[str]], **options: Any) -> Path:
-    with path.open("w", encoding="utf-8", newline="") as file:
-        csv.writer(file, lineterminator="\n", **options).writerows(records)
-    return path
-
-
-def leftovers(lake_folder: Path) -> list[Path]:
-    """Files in the working folder of the lake."""
-    return [path for path in (lake_folder / "scratch").rglob("*") if path.is_file() and path.suffix != ".lock"]

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from conftest import leftovers
+from tests.integration.storage.lake_files import leftovers
 
 from docker_runner.errors import NotFoundError, StorageError, UserError
 from docker_runner.storage import open_storage

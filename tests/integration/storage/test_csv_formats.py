@@ -10,9 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import leftovers, read_csv, write_csv
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.integration.storage.lake_files import leftovers, read_csv, write_csv
 
 from docker_runner.errors import UserError
 from docker_runner.storage.base import Commit, LoadedTable, Storage, TableLoad
@@ -235,7 +235,7 @@ _NASTY = st.text(st.sampled_from(list("\"',;\n\r\t\\ \0é日NULL")), max_size=8)
 
 
 @pytest.mark.rules("OM-77", "IM-36")
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.integers(2, 4).flatmap(lambda n: st.lists(st.lists(_TEXT | _NASTY, min_size=n, max_size=n), min_size=1)))
 def test_any_text_comes_back_as_it_was(lake: Storage, tmp_path: Path, records: list[list[str]]) -> None:
     columns = tuple(f"c{i}" for i in range(len(records[0])))

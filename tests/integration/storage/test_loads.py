@@ -96,7 +96,7 @@ def test_only_rows_that_changed_count_as_changed(lake: Storage, load: Load, rows
 
 
 @pytest.mark.rules("OM-54")
-@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.lists(
         st.tuples(
@@ -311,4 +311,19 @@ def test_a_dropped_table_is_gone_and_can_be_made_again(lake: Storage, load: Load
     lake.drop_table(ID)
     assert lake.tables() == []
     assert load("other\n2\n").created
+    assert rows() == [["2"]]
+
+
+@pytest.mark.parametrize("many_rows", [0, 1_000_000])
+def test_a_table_replaced_twice_in_one_commit_has_the_last_rows(
+    lake: Storage, load: Load, rows: Rows, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, many_rows: int
+) -> None:
+    monkeypatch.setattr("docker_runner.storage.lake.load._MANY_ROWS", many_rows)
+    load("id\n0\n")
+    for number in (1, 2):
+        (tmp_path / f"{number}.csv").write_text(f"id\n{number}\n")
+    lake.commit(Commit("k", tuple(TableLoad("in.c-main.t", tmp_path / f"{number}.csv") for number in (1, 2))))
+    assert rows() == [["2"]]
+    lake.drop_table("in.c-main.t")
+    lake.commit(Commit("k2", tuple(TableLoad("in.c-main.t", tmp_path / f"{number}.csv") for number in (1, 2))))
     assert rows() == [["2"]]

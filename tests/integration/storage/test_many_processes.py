@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from conftest import leftovers, read_csv
+from tests.integration.storage.lake_files import leftovers, read_csv
 
 from docker_runner.storage import open_storage
 from docker_runner.storage.base import Commit, FileQuery, StateKey, Storage, TableLoad

@@ -21,4 +21,5 @@ catalogue itself. So one DuckLake transaction makes everything that a commit bri
     export.py        table -> CSV
     blobs.py         contents of stored files
     file_search.py   which stored files match a query
+    housekeeping.py  what a lake needs now and then
 """

@@ -60,36 +60,35 @@ class Connection:
         self.run(f"SET threads = {max(1, min(_cores(), _COLUMNS_IN_MEMORY // max(1, columns)))}")
 
     @contextmanager
-    def reading(self) -> Iterator[None]:
-        """A transaction that sees one state of the lake."""
+    def transaction(self) -> Iterator[None]:
+        """A transaction: committed at the end of the block, undone when it raises."""
         self.run("BEGIN TRANSACTION")
         try:
             yield
-        finally:
-            self._roll_back()
+            self.run("COMMIT")
+        except BaseException:
+            # A failed COMMIT has ended the transaction already.
+            with suppress(_duckdb_error()):
+                self._duckdb.execute("ROLLBACK")
+            raise
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other writers out."""
+        with _lock(self.location):
+            remove_abandoned(self.location)
+            yield
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        """The lake's one write transaction: committed at the end of the block, undone when it raises."""
-        with _lock(self.location):
-            remove_abandoned(self.location)
-            self.run("BEGIN TRANSACTION")
-            try:
-                yield
-                self.run("COMMIT")
-            except BaseException:
-                self._roll_back()
-                raise
+        """The lake's one write transaction."""
+        with self.locked(), self.transaction():
+            yield
 
     def close(self) -> None:
         """Close the lake and remove the working folder."""
         self._duckdb.close()
         self.scratch.remove()
-
-    def _roll_back(self) -> None:
-        # A failed COMMIT has ended the transaction already.
-        with suppress(_duckdb_error()):
-            self._duckdb.execute("ROLLBACK")
 
 
 @contextmanager

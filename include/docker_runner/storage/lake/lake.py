@@ -8,7 +8,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -30,6 +30,7 @@ from docker_runner.storage.lake.commit import commit
 from docker_runner.storage.lake.connection import Connection, storage_errors
 from docker_runner.storage.lake.export import export
 from docker_runner.storage.lake.file_search import file_search
+from docker_runner.storage.lake.housekeeping import Tidied, tidy
 from docker_runner.storage.lake.location import Location
 from docker_runner.storage.lake.records import Kind, delete, find
 from docker_runner.storage.names import split_table_id
@@ -127,6 +128,15 @@ class Lake:
             self._connection.run(f"DROP TABLE {sql.table(table_id)}")
             delete(self._connection.run, Kind.TABLES, [table_id])
 
+    def tidy(self, keep: timedelta) -> Tidied:
+        """Merge small files and remove what is not needed any more.
+
+        Args:
+            keep: how long earlier states of tables and keys of commits are kept.
+        """
+        with self._one_at_a_time, storage_errors():
+            return tidy(self._connection, keep=keep)
+
     def close(self) -> None:
         """Close the lake."""
         with self._one_at_a_time:
@@ -142,7 +152,7 @@ class Lake:
 
     @contextmanager
     def _reading(self) -> Iterator[Any]:
-        with self._one_at_a_time, storage_errors(), self._connection.reading():
+        with self._one_at_a_time, storage_errors(), self._connection.transaction():
             yield self._connection.run
 
     def _table(self, table_id: str, size_bytes: int = 0) -> Table:

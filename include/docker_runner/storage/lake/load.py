@@ -11,8 +11,10 @@ from docker_runner.storage.base import DeleteWhere, LoadedTable, Operator, Table
 from docker_runner.storage.lake import sql
 from docker_runner.storage.lake.connection import Connection
 from docker_runner.storage.lake.documents import merge_metadata
-from docker_runner.storage.lake.staging import StagedTable
+from docker_runner.storage.lake.staging import StagedTable, has_duplicates
 from docker_runner.storage.names import TIMESTAMP_COLUMN, sanitize_column
+
+_MANY_ROWS = 1_000_000
 
 
 def where_condition(where: Where, columns: tuple[str, ...]) -> str:
@@ -99,10 +101,13 @@ class TableWriter:
             key = resolve_columns(wanted, columns)
         except UserError as error:
             raise UserError(f"The primary key does not fit the columns. {error}") from None
-        definitions = ", ".join(f"{sql.name(column)} VARCHAR" for column in columns)
         self._run(f"CREATE SCHEMA IF NOT EXISTS {self._name.rpartition('.')[0]}")
-        self._run(f"CREATE TABLE {self._name} ({definitions}, {TIMESTAMP_COLUMN} TIMESTAMPTZ)")
+        self._create_empty(columns)
         return Table(self._load.table_id, columns, key, self._now, self._now, self._now, rows=0, bytes=0)
+
+    def _create_empty(self, columns: tuple[str, ...]) -> None:
+        definitions = ", ".join(f"{sql.name(column)} VARCHAR" for column in columns)
+        self._run(f"CREATE TABLE {self._name} ({definitions}, {TIMESTAMP_COLUMN} TIMESTAMPTZ)")
 
     def _add_columns(self, table: Table, staged: StagedTable) -> Table:
         """Add the columns that only the CSV has; refuse a CSV that lacks some of the table's (OM-60, OM-72, D5)."""
@@ -130,8 +135,7 @@ class TableWriter:
         self._warnings.append(f"Modifying the primary key of {table.id} from {before} to {after}.")
         try:
             key = resolve_columns(wanted, table.columns)
-            duplicates = f"SELECT 1 FROM {self._name} GROUP BY {sql.names(key)} HAVING count(*) > 1 LIMIT 1"
-            if key and self._run(duplicates):
+            if key and has_duplicates(self._connection, self._name, key):
                 raise UserError("Several rows have the same values in these columns.")
         except UserError as error:
             self._warnings.append(f"The primary key of {table.id} stays {before}: {after} is not possible. {error}")
@@ -150,8 +154,14 @@ class TableWriter:
         return deleted
 
     def _replace(self, table: Table, staged: StagedTable) -> int:
-        removed = self._connection.count(f"DELETE FROM {self._name}") if self._present else 0
-        return removed + self._append(table, staged)
+        if self._present and table.rows > _MANY_ROWS:
+            # Deleting so many rows takes time and memory. A new table in its place takes none, but lets every open
+            # lake read all its tables' structures again.
+            self._run(f"DROP TABLE {self._name}")
+            self._create_empty(table.columns)
+        elif self._present:
+            self._run(f"DELETE FROM {self._name}")
+        return table.rows + self._append(table, staged)
 
     def _append(self, table: Table, staged: StagedTable) -> int:
         if not staged.rows:
@@ -180,9 +190,7 @@ class TableWriter:
 
     def _rows(self, table: Table, staged: StagedTable) -> str:
         """SQL that selects the staged rows with the table's columns."""
-        return (
-            f"SELECT {sql.names(table.columns)}, {sql.time(self._now)} AS {TIMESTAMP_COLUMN} FROM {staged.relation()}"
-        )
+        return f"SELECT {sql.names(table.columns)}, {sql.time(self._now)} AS {TIMESTAMP_COLUMN} FROM {staged.relation}"
 
     def _describe(self, table: Table, *, changed: bool) -> Table:
         """Set metadata and, when rows changed, the time of it (OM-82, OM-83)."""

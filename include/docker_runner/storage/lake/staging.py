@@ -22,11 +22,23 @@ _BUFFER_BYTES = 32_000_000
 
 # Names with a blank, which no column of a table can have.
 _ROW = '"row number"'
-_LAST = '"last row"'
+_HASH = '"hash of key"'
+
+
+def has_duplicates(connection: Connection, relation: str, key: tuple[str, ...]) -> bool:
+    """Whether rows have the same values in ``key``; compares hashes first to keep memory bounded."""
+    hash_of_key = f"hash({sql.names(key, 'a.')})"
+    repeated = f"SELECT {hash_of_key} AS {_HASH} FROM {relation} AS a GROUP BY ALL HAVING count(*) > 1"
+    return bool(
+        connection.run(
+            f"SELECT 1 FROM {relation} AS a SEMI JOIN ({repeated}) AS r ON {hash_of_key} = r.{_HASH} "
+            f"GROUP BY {sql.names(key)} HAVING count(*) > 1 LIMIT 1"
+        )
+    )
 
 
 class StagedTable:
-    """The rows of one load as a Parquet file, in text columns named like the table's."""
+    """The rows of one load as Parquet, in text columns named like the table's."""
 
     def __init__(self, connection: Connection, source: CsvSource) -> None:
         """Read a source.
@@ -39,59 +51,81 @@ class StagedTable:
         self._line_bytes = _LINE_BYTES
         self.columns = source.columns
         self.warnings = source.warnings
-        self.path = connection.scratch.new_file(".parquet")
         connection.limit_threads(len(source.columns))
-        self.rows = self._read()
-        self._unique: tuple[str, ...] = ()
+        path, self._all_rows = self._read()
+        self._rows_in_file = f"read_parquet({sql.text(str(path))})"
+        self._key: tuple[str, ...] = ()
+        self.rows = self._all_rows
+        self.relation = self._rows_in_file
 
     def make_unique(self, key: tuple[str, ...]) -> None:
         """Keep only the last row of each key, last as in the source's order (D4).
 
-        Memory stays bounded: rows of keys that are there once are never sorted.
+        Rows are compared by hashes first, so that memory stays bounded; only rows whose hash is there several times are
+        read again, in order.
         """
-        if not key or key == self._unique:
+        if key == self._key:
             return
-        run = self._connection.run
-        keys = sql.names(key)
-        if run(f"SELECT 1 FROM {self.relation()} GROUP BY {keys} HAVING count(*) > 1 LIMIT 1"):
-            # Only now the order matters: read again in order, with row numbers.
-            run("SET preserve_insertion_order = true")
-            try:
-                self._read(ordered=True)
-            finally:
-                run("SET preserve_insertion_order = false")
-            rows = self.relation()
-            unique = self._connection.scratch.new_file(".parquet")
-            last = f"SELECT {keys}, max({_ROW}) AS {_LAST} FROM {rows} GROUP BY {keys} HAVING count(*) > 1"
-            earlier = f"SELECT {_ROW} FROM {rows} JOIN ({last}) USING ({keys}) WHERE {_ROW} < {_LAST}"
-            kept = f"SELECT {sql.names(self.columns)} FROM {rows} ANTI JOIN ({earlier}) USING ({_ROW})"
-            self.rows = self._connection.count(f"COPY ({kept}) TO {sql.text(str(unique))} (FORMAT parquet)")
-            self.path.unlink()
-            self.path = unique
-        self._unique = key
+        self._key, self.rows, self.relation = key, self._all_rows, self._rows_in_file
+        if not key:
+            return
+        run, hash_of_key = self._connection.run, f"hash({sql.names(key, 'a.')})"
+        repeated = self._new_parquet()
+        if not self._connection.count(
+            f"COPY (SELECT {hash_of_key} AS {_HASH} FROM {self._rows_in_file} AS a GROUP BY ALL HAVING count(*) > 1) "
+            f"TO {sql.text(str(repeated))} (FORMAT parquet)"
+        ):
+            return
+        is_repeated = f"JOIN read_parquet({sql.text(str(repeated))}) AS r ON {hash_of_key} = r.{_HASH}"
+        run("SET preserve_insertion_order = true")
+        try:
+            path, in_doubt = self._read(f"SELECT a.* FROM {{numbered}} AS a SEMI {is_repeated}")
+        finally:
+            run("SET preserve_insertion_order = false")
+        candidates = f"read_parquet({sql.text(str(path))})"
+        last = f"SELECT max({_ROW}) AS {_ROW} FROM {candidates} GROUP BY {sql.names(key)}"
+        last_rows = self._new_parquet()
+        columns = sql.names(self.columns)
+        kept = self._connection.count(
+            f"COPY (SELECT {columns} FROM {candidates} SEMI JOIN ({last}) USING ({_ROW})) "
+            f"TO {sql.text(str(last_rows))} (FORMAT parquet)"
+        )
+        self.rows = self._all_rows - in_doubt + kept
+        self.relation = (
+            f"(SELECT {columns} FROM {self._rows_in_file} AS a ANTI {is_repeated} "
+            f"UNION ALL SELECT {columns} FROM read_parquet({sql.text(str(last_rows))}))"
+        )
 
-    def relation(self) -> str:
-        """SQL to select the rows from."""
-        return f"read_parquet({sql.text(str(self.path))})"
+    def _read(self, numbered_rows: str = "") -> tuple[Path, int]:
+        """Write the source's rows to a new Parquet file.
 
-    def _read(self, *, ordered: bool = False) -> int:
-        """Try the fast way, then with one thread, then record by record; each takes more than the one before."""
+        Tries the fast way, then with one thread, then record by record; each takes more than the one before.
+
+        Args:
+            numbered_rows: which rows; a query of ``{numbered}``, the rows in order with their numbers. All by default.
+
+        Returns:
+            The file, and the number of its rows.
+        """
         import duckdb
 
         source = self._source
         if all(ends_safely(file, source.dialect, longest_bytes=_LINE_BYTES) for file in source.files):
-            for parallel in (False,) if ordered else (True, False):
+            for parallel in (True, False):
                 try:
-                    return self._copy(parallel=parallel, ordered=ordered)
+                    return self._copy(numbered_rows, parallel=parallel)
                 except duckdb.InvalidInputException:
-                    self.path.unlink(missing_ok=True)
+                    continue
         rewritten = rewrite(source, self._new_files())
         self._source = rewritten.source
         self._line_bytes = max(rewritten.longest_bytes + 1, _LINE_BYTES)
-        rows = self._copy(parallel=False, ordered=ordered)
-        if rows != rewritten.records:
+        path, rows = self._copy(numbered_rows, parallel=False)
+        if rows != rewritten.records and not numbered_rows:
             raise StorageError(f"Of {rewritten.records} records of a CSV only {rows} could be read.")
-        return rows
+        return path, rows
+
+    def _new_parquet(self) -> Path:
+        return self._connection.scratch.new_file(".parquet")
 
     def _new_files(self) -> Iterator[Path]:
         while True:
@@ -105,13 +139,14 @@ class StagedTable:
         link.symlink_to(path.absolute())
         return link
 
-    def _copy(self, *, parallel: bool, ordered: bool) -> int:
+    def _copy(self, numbered_rows: str, *, parallel: bool) -> tuple[Path, int]:
         # Row groups are bounded in bytes where DuckDB can: rows may hold megabytes each.
-        bound = "ROW_GROUP_SIZE 20480" if ordered else "ROW_GROUP_SIZE_BYTES 33554432"
+        bound = "ROW_GROUP_SIZE 20480" if numbered_rows else "ROW_GROUP_SIZE_BYTES 33554432"
         rows = self._select(parallel=parallel)
-        if ordered:
-            rows = f"SELECT *, row_number() OVER () AS {_ROW} FROM ({rows})"
-        return self._connection.count(f"COPY ({rows}) TO {sql.text(str(self.path))} (FORMAT parquet, {bound})")
+        if numbered_rows:
+            rows = numbered_rows.format(numbered=f"(SELECT *, row_number() OVER () AS {_ROW} FROM ({rows}))")
+        path = self._new_parquet()
+        return path, self._connection.count(f"COPY ({rows}) TO {sql.text(str(path))} (FORMAT parquet, {bound})")
 
     def _select(self, *, parallel: bool) -> str:
         source = self._source

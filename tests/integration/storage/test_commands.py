@@ -1,0 +1,74 @@
+"""``docker-runner storage …``"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from docker_runner.errors import NotFoundError, UserError
+from docker_runner.storage_commands import app
+
+
+@pytest.fixture
+def orders(uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A CSV, and a Storage for the commands to use."""
+    monkeypatch.setenv("DOCKER_RUNNER_STORAGE", uri)
+    monkeypatch.setenv("COLUMNS", "120")
+    (tmp_path / "orders.csv").write_text("id,unit price\n1,[b]5[/b]\n2,7\n1,6\n")
+    return tmp_path / "orders.csv"
+
+
+def run(*arguments: str | Path) -> str:
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    if result.exception:
+        raise result.exception
+    return result.output
+
+
+def test_a_table_is_imported_listed_shown_and_exported(orders: Path, tmp_path: Path) -> None:
+    imported = run("import", "in.c-main.orders", orders, "--primary-key", "id")
+    assert "Warning: Column 'unit price' is stored as 'unit_price'." in imported
+    assert "in.c-main.orders: 2 rows loaded, 2 rows in the table." in imported
+    assert "in.c-main.orders" in run("list")
+    shown = run("show", "in.c-main.orders", "--rows", "1")
+    assert "unit_price" in shown
+    assert "UTC" in shown
+    assert run("export", "in.c-main.orders", "--where", "id=2,3", "--columns", "unit_price") == '"unit_price"\n"7"\n'
+    assert run("export", "in.c-main.orders", "--changed-since", "-1 hour", "--limit", "0") == '"id","unit_price"\n'
+    assert "2 rows written" in run("export", "in.c-main.orders", tmp_path / "out.csv")
+    assert (tmp_path / "out.csv").read_text().splitlines()[0] == '"id","unit_price"'
+    assert "Removed 0 files" in run("tidy")
+
+
+def test_values_are_shown_as_they_are(orders: Path) -> None:
+    run("import", "in.c-main.t", orders)
+    assert "[b]5[/b]" in run("show", "in.c-main.t")
+
+
+def test_an_incremental_import_adds_rows(orders: Path) -> None:
+    run("import", "in.c-main.orders", orders)
+    assert "3 rows loaded, 6 rows in the table" in run("import", "in.c-main.orders", orders, "--incremental")
+
+
+def test_the_dialect_can_be_chosen(orders: Path) -> None:
+    orders.write_text("id\tname\n1\t'a\tb'\n")
+    run("import", "in.c-main.t", orders, "--delimiter", r"\t", "--enclosure", "'")
+    assert run("export", "in.c-main.t") == '"id","name"\n"1","a\tb"\n'
+
+
+def test_an_empty_storage_says_so(orders: Path) -> None:
+    assert "There are no tables yet." in run("list")
+
+
+def test_what_does_not_exist_is_told(orders: Path) -> None:
+    run("import", "in.c-main.orders", orders)
+    with pytest.raises(NotFoundError, match=r"Similar: in\.c-main\.orders"):
+        run("show", "in.c-main.order")
+    with pytest.raises(UserError, match=r"There is no bucket in\.c-x in Storage\. There are: in\.c-main\."):
+        run("list", "in.c-x")
+    with pytest.raises(UserError, match="does not exist"):
+        run("import", "in.c-main.orders", "nowhere.csv")
+    with pytest.raises(UserError, match="--where must be"):
+        run("export", "in.c-main.orders", "--where", "id")
