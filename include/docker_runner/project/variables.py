@@ -9,7 +9,8 @@ from typing import Any
 
 from docker_runner.documents import checked, read_object, scalar_text
 from docker_runner.errors import ConfigurationError, NotFoundError, UserError
-from docker_runner.project.configuration import VARIABLES_COMPONENT, Project
+from docker_runner.project.configuration import Project
+from docker_runner.project.entries import VARIABLES_COMPONENT
 
 
 @dataclass(frozen=True)
@@ -106,9 +107,9 @@ def _rendered(configuration: dict[str, Any], values: Mapping[str, str]) -> dict[
         rendered: dict[str, Any] = json.loads(text)
     except json.JSONDecodeError as error:
         raise ConfigurationError(
-            f"Replacing the variables broke the configuration ({error.msg}): a section such as {{{{#name}}}} is not closed, "
-            "or a value in triple braces, which is inserted as it is, is no valid JSON there; double braces keep "
-            "quotes and line ends safe."
+            f"Replacing the variables broke the configuration ({error.msg}): a section such as {{{{#name}}}} is not "
+            "closed, or a value in triple braces, which is inserted as it is, is no valid JSON there; double braces "
+            "keep quotes and line ends safe."
         ) from None
     return rendered
 
