@@ -85,7 +85,7 @@ def validate(
 
     settings = Settings.from_environment()
     project, registry = Project(settings.project), ComponentRegistry(settings.components)
-    wanted = [_ids(text) for text in configurations or []] or [entry.key for entry in project.entries()]
+    wanted = [_ids(text) for text in configurations or []] or project.configurations()
     failed = 0
     for component_id, config_id in wanted:
         try:

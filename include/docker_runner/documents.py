@@ -254,15 +254,16 @@ def _shown(value: Any) -> str:
 
 
 def _with_defaults(value: Any, schema: Mapping[str, Any]) -> Any:
-    if isinstance(value, Mapping):
-        properties: Mapping[str, Any] = schema.get("properties", {})
+    # Where the schema says nothing there are no defaults, and large documents need not be copied.
+    if isinstance(value, Mapping) and "properties" in schema:
+        properties: Mapping[str, Any] = schema["properties"]
         filled = {name: _with_defaults(item, properties.get(name, {})) for name, item in value.items()}
         for name, inner in properties.items():
             if name not in filled and "default" in inner:
                 filled[name] = _with_defaults(json.loads(json.dumps(inner["default"])), inner)
         return filled
-    if isinstance(value, list):
-        return [_with_defaults(item, schema.get("items", {})) for item in value]
+    if isinstance(value, list) and "items" in schema:
+        return [_with_defaults(item, schema["items"]) for item in value]
     return value
 
 

@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Any
 from docker_runner.errors import RunnerError
 from docker_runner.job.plan import PULL_IMAGES, Kind, Step, row_steps
 from docker_runner.project.component import Component, ComponentRegistry
-from docker_runner.project.configuration import Configuration, Entry, Project, Row
+from docker_runner.project.configuration import Configuration, Project, Row
+from docker_runner.project.entries import Key
 from docker_runner.project.rows import effective_configurations
 from docker_runner.settings import Settings
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 # Airflow wants a moment from which schedules count; with catchup off the past is never run.
 _START = datetime(2024, 1, 1, tzinfo=UTC)
 _RETRIES = 3
+_UNSAFE = re.compile(r"[^A-Za-z0-9_.-]")
 
 
 def build_dags(settings: Settings | None = None) -> dict[str, DAG]:
@@ -48,9 +50,9 @@ def build_dags(settings: Settings | None = None) -> dict[str, DAG]:
     wanted = get_parsing_context().dag_id
     project, registry = Project(settings.project), CachedRegistry(settings)
     return {
-        name: _dag_or_error(name, entry, project=project, registry=registry)
-        for entry in project.entries()
-        if (name := dag_id(*entry.key)) == wanted or wanted is None
+        name: _dag_or_error(name, key, project=project, registry=registry)
+        for key in project.configurations()
+        if (name := dag_id(*key)) == wanted or wanted is None
     }
 
 
@@ -70,21 +72,21 @@ class CachedRegistry(ComponentRegistry):
 
 def dag_id(component_id: str, config_id: str) -> str:
     """The stable id of a configuration's DAG, e.g. ``sample.daily-delays--new-york``."""
-    return re.sub(r"[^A-Za-z0-9_.-]", lambda match: f"_{ord(match[0]):x}_", f"{component_id}--{config_id}")
+    return _UNSAFE.sub(lambda match: f"_{ord(match[0]):x}_", f"{component_id}--{config_id}")
 
 
-def _dag_or_error(name: str, entry: Entry, *, project: Project, registry: ComponentRegistry) -> DAG:
+def _dag_or_error(name: str, key: Key, *, project: Project, registry: ComponentRegistry) -> DAG:
     try:
-        configuration = project.configuration(*entry.key)
-        return _dag(name, configuration, registry.get(entry.component_id))
+        return _dag(name, project.configuration(*key), registry.get(key[0]))
     except RunnerError as error:
-        return _error_dag(name, entry, str(error))
+        return _error_dag(name, key, str(error))
     except Exception as error:  # What Airflow refuses, e.g. a cron expression, must not hide the other DAGs.
-        return _error_dag(name, entry, f"{entry.folder}: Airflow refuses to make a DAG of it: {error}")
+        return _error_dag(name, key, f"Airflow refuses to make a DAG of {'/'.join(key)}: {error}")
 
 
 def _dag(name: str, configuration: Configuration, component: Component) -> DAG:
     from airflow.sdk import DAG
+    from airflow.sdk.definitions.param import ParamsDict
 
     from docker_runner_airflow.operators import CleanUpOperator, CreateWorkspaceOperator, PullImagesOperator
 
@@ -101,7 +103,6 @@ def _dag(name: str, configuration: Configuration, component: Component) -> DAG:
         max_active_runs=1,
         # A schedule begins when a person says so; without one there is nothing to hold back.
         is_paused_upon_creation=schedule is not None,
-        params=_params(configuration),
         default_args={"retries": _RETRIES, "retry_delay": timedelta(seconds=5), "owner": component.id},
     )
     create = CreateWorkspaceOperator(dag=dag, component_id=configuration.component_id, config_id=configuration.id)
@@ -111,6 +112,8 @@ def _dag(name: str, configuration: Configuration, component: Component) -> DAG:
     clean_up = CleanUpOperator(dag=dag)
     clean_up.set_upstream([tasks[-1] for tasks in rows])
     clean_up.as_teardown(setups=create, on_failure_fail_dagrun=True)
+    # Set last: Airflow copies a DAG's params into each task that is made after them, and stores every copy.
+    dag.params = ParamsDict(_params(configuration))
     dag.validate_setup_teardown()  # type: ignore[no-untyped-call]
     return dag
 
@@ -224,7 +227,7 @@ def _documentation(configuration: Configuration) -> str:
     return "\n\n".join(lines)
 
 
-def _error_dag(name: str, entry: Entry, error: str) -> DAG:
+def _error_dag(name: str, key: Key, error: str) -> DAG:
     """A DAG that shows what is wrong with its configuration and fails at once with it when it is run."""
     from airflow.sdk import DAG
 
@@ -234,11 +237,11 @@ def _error_dag(name: str, entry: Entry, error: str) -> DAG:
         name,
         doc_md=f"# This configuration cannot be run\n\n{error}",
         description=error[:200],
-        tags=[entry.component_id, "broken"],
+        tags=[key[0], "broken"],
         schedule=None,
         start_date=_START,
         catchup=False,
         is_paused_upon_creation=False,
     )
-    CreateWorkspaceOperator(dag=dag, component_id=entry.component_id, config_id=entry.config_id)
+    CreateWorkspaceOperator(dag=dag, component_id=key[0], config_id=key[1])
     return dag

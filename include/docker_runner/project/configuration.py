@@ -18,7 +18,6 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -27,35 +26,16 @@ from typing import Any
 from docker_runner.documents import read_json, read_object
 from docker_runner.errors import ConfigurationError, NotFoundError
 from docker_runner.project.blocks import with_code
-from docker_runner.project.schedule import Schedule
-
-VARIABLES_COMPONENT = "keboola.variables"
-SHARED_CODE_COMPONENT = "keboola.shared-code"
-SCHEDULER_COMPONENT = "keboola.scheduler"
-_NOT_RUN = frozenset(
-    {VARIABLES_COMPONENT, SHARED_CODE_COMPONENT, SCHEDULER_COMPONENT, "keboola.orchestrator", "keboola.flow"}
+from docker_runner.project.entries import (
+    SCHEDULER_COMPONENT,
+    VARIABLES_COMPONENT,
+    Entries,
+    Entry,
+    FolderEntries,
+    Key,
+    ManifestEntries,
 )
-
-
-@dataclass(frozen=True)
-class Entry:
-    """Where one configuration lies; cheap to make, nothing of it is read yet.
-
-    ``parent`` is the configuration that this one belongs to (variables, schedules); ``default_row`` the id of the row
-    that is meant when none is named (values of variables).
-    """
-
-    component_id: str
-    config_id: str
-    folder: Path
-    rows: tuple[tuple[str, Path], ...] = ()
-    parent: tuple[str, str] | None = None
-    default_row: str = ""
-
-    @property
-    def key(self) -> tuple[str, str]:
-        """Component and configuration id."""
-        return self.component_id, self.config_id
+from docker_runner.project.schedule import Schedule
 
 
 @dataclass(frozen=True)
@@ -106,8 +86,8 @@ class Project:
         self.branch = branch
         if not folder.is_dir():
             raise NotFoundError(f"There is no project directory {folder}; DOCKER_RUNNER_PROJECT names the one to use.")
-        manifest = folder / ".keboola" / "manifest.json"
-        self._manifest = read_object(manifest, "project-manifest") if manifest.exists() else None
+        self._manifest_file = folder / ".keboola" / "manifest.json"
+        self._manifest = read_object(self._manifest_file, "project-manifest") if self._manifest_file.exists() else None
 
     @property
     def id(self) -> str:
@@ -120,21 +100,14 @@ class Project:
         return str((self._manifest or {}).get("project", {}).get("apiHost", ""))
 
     @cached_property
-    def _entries(self) -> dict[tuple[str, str], Entry]:
-        found = self._from_manifest(self._manifest) if self._manifest is not None else self._from_folders()
-        return {entry.key: entry for entry in found}
+    def _entries(self) -> Entries:
+        if self._manifest is None:
+            return FolderEntries(self.folder / self.branch)
+        return ManifestEntries(self._manifest_file, self._manifest, folder=self.folder, branch=self.branch)
 
-    def entries(self) -> list[Entry]:
-        """The configurations that can be run, in the order of the manifest (or of the folders)."""
-        return [entry for entry in self._entries.values() if entry.component_id not in _NOT_RUN and not entry.parent]
-
-    def children(self, entry: Entry, component_id: str) -> list[Entry]:
-        """The configurations of ``component_id`` that belong to ``entry``: its variables or schedules."""
-        return [
-            child
-            for child in self._entries.values()
-            if child.parent == entry.key and child.component_id == component_id
-        ]
+    def configurations(self) -> list[Key]:
+        """Ids of the configurations that can be run, in the order of the manifest (or of the folders)."""
+        return list(self._entries.keys())
 
     def entry(self, component_id: str, config_id: str) -> Entry:
         """Find a configuration by its ids.
@@ -144,7 +117,7 @@ class Project:
         """
         found = self._entries.get((component_id, config_id))
         if found is None:
-            known = [f"{entry.component_id}/{entry.config_id}" for entry in self.entries()]
+            known = ["/".join(key) for key in self.configurations()]
             near = difflib.get_close_matches(f"{component_id}/{config_id}", known, n=3, cutoff=0.4)
             hint = f" Did you mean {' or '.join(near)}?" if near else ""
             raise NotFoundError(
@@ -164,7 +137,7 @@ class Project:
         meta = _read_meta(entry.folder)
         configuration = with_code(_read_map(file), entry.folder)
         rows = tuple(_read_row(row_id, folder) for row_id, folder in entry.rows)
-        schedules = self.children(entry, SCHEDULER_COMPONENT)
+        schedules = self._entries.children(entry.key, SCHEDULER_COMPONENT)
         self._relate_variables(entry, configuration)
         return Configuration(
             component_id=component_id,
@@ -181,69 +154,10 @@ class Project:
 
     def _relate_variables(self, entry: Entry, configuration: dict[str, Any]) -> None:
         """Put back the ids of variables, which ``kbc`` keeps as a relation in the manifest instead."""
-        for child in self.children(entry, VARIABLES_COMPONENT)[:1]:
-            configuration.setdefault("variables_id", child.config_id)
+        for child in self._entries.children(entry.key, VARIABLES_COMPONENT)[:1]:
+            configuration.setdefault("variables_id", child.key[1])
             if child.default_row:
                 configuration.setdefault("variables_values_id", child.default_row)
-
-    def _from_manifest(self, manifest: Mapping[str, Any]) -> Iterable[Entry]:
-        file = self.folder / ".keboola" / "manifest.json"
-        branches = {str(item["id"]): item["path"] for item in manifest["branches"] or []}
-        branch_ids = [branch_id for branch_id, path in branches.items() if path == self.branch]
-        if not branch_ids:
-            raise ConfigurationError(
-                f"There is no branch with the path {self.branch!r}; there are: {', '.join(branches.values())}.",
-                file=file,
-                key="branches",
-            )
-        own = [item for item in manifest["configurations"] or [] if str(item["branchId"]) in branch_ids]
-        folders = {(item["componentId"], str(item["id"])): self.folder / self.branch / item["path"] for item in own}
-        for item in own:
-            parent = _parent(item)
-            key = item["componentId"], str(item["id"])
-            folder = folders[parent] / item["path"] if parent in folders else folders[key]
-            rows = item.get("rows") or []
-            defaults = [str(row["id"]) for row in rows if "variablesValuesFor" in _relation_types(row)]
-            yield Entry(
-                *key,
-                folder=folder,
-                rows=tuple((str(row["id"]), folder / row["path"]) for row in rows),
-                parent=parent,
-                default_row=defaults[0] if defaults else "",
-            )
-
-    def _from_folders(self) -> Iterable[Entry]:
-        for file in sorted((self.folder / self.branch).glob("*/*/*/config.json")):
-            folder = file.parent
-            key = folder.parent.name, folder.name
-            rows = tuple((row.parent.name, row.parent) for row in sorted(folder.glob("rows/*/config.json")))
-            yield Entry(*key, folder=folder, rows=rows)
-            if (folder / "variables" / "config.json").exists():
-                values = [
-                    (item.parent.name, item.parent) for item in sorted(folder.glob("variables/values/*/config.json"))
-                ]
-                yield Entry(
-                    VARIABLES_COMPONENT,
-                    f"{folder.parent.name}-{folder.name}",
-                    folder=folder / "variables",
-                    rows=tuple(values),
-                    parent=key,
-                    default_row="default" if "default" in dict(values) else (values[0][0] if values else ""),
-                )
-            for schedule in sorted(folder.glob("schedules/*/config.json")):
-                schedule_id = f"{folder.parent.name}-{folder.name}-{schedule.parent.name}"
-                yield Entry(SCHEDULER_COMPONENT, schedule_id, folder=schedule.parent, parent=key)
-
-
-def _parent(item: Mapping[str, Any]) -> tuple[str, str] | None:
-    for relation in item.get("relations") or []:
-        if relation["type"] in ("variablesFor", "schedulerFor"):
-            return str(relation.get("componentId", "")), str(relation.get("configId", ""))
-    return None
-
-
-def _relation_types(row: Mapping[str, Any]) -> list[str]:
-    return [str(relation.get("type")) for relation in row.get("relations") or []]
 
 
 def _read_row(row_id: str, folder: Path) -> Row:

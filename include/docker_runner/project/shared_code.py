@@ -8,7 +8,8 @@ from typing import Any
 
 from docker_runner.documents import read_object
 from docker_runner.errors import ConfigurationError, NotFoundError
-from docker_runner.project.configuration import SHARED_CODE_COMPONENT, Project
+from docker_runner.project.configuration import Project
+from docker_runner.project.entries import SHARED_CODE_COMPONENT
 
 _PLACEHOLDER = re.compile(r"{{\s*([A-Za-z0-9_-]+)\s*}}")
 

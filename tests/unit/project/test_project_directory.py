@@ -69,7 +69,7 @@ def pulled(built: ProjectBuilder) -> ProjectBuilder:
 def test_a_pulled_project_is_read_by_its_manifest(pulled: ProjectBuilder) -> None:
     project = pulled.project
     assert (project.id, project.api_host) == ("7", "connection.example.com")
-    assert [found.key for found in project.entries()] == [("vendor.ex-foo", "101")]
+    assert project.configurations() == [("vendor.ex-foo", "101")]
     found = project.configuration("vendor.ex-foo", "101")
     assert (found.name, found.description, found.is_disabled) == ("My shop", "What it does.", False)
     assert [(row.id, row.name, row.is_disabled) for row in found.rows] == [("9", "Last", True), ("8", "8", False)]
@@ -90,7 +90,7 @@ def test_without_a_manifest_folder_names_are_the_ids(built: ProjectBuilder) -> N
     built.variables(["v"], {"default": {"v": "x"}, "other": {"v": "y"}})
     built.write(f"{FOLDER}/schedules/daily/config.json", {"schedule": {"cronTab": "@daily", "state": "disabled"}})
     project = built.project
-    assert (project.id, [item.key for item in project.entries()]) == ("", [("vendor.ex-foo", "main")])
+    assert (project.id, project.configurations()) == ("", [("vendor.ex-foo", "main")])
     found = project.configuration("vendor.ex-foo", "main")
     assert [row.id for row in found.rows] == ["a", "b"]
     assert found.configuration["variables_values_id"] == "default"
@@ -101,7 +101,7 @@ def test_opening_a_project_reads_no_configuration(built: ProjectBuilder) -> None
     built.configuration("{ broken")
     built.configuration({}, config_id="sound")
     project = built.project
-    assert len(project.entries()) == 2
+    assert len(project.configurations()) == 2
     assert project.configuration("vendor.ex-foo", "sound").configuration == {}
 
 
@@ -121,7 +121,7 @@ def test_an_unknown_configuration_is_named_with_similar_ones(built: ProjectBuild
     [
         (".keboola/manifest.json", {"branches": []}, r"manifest\.json: The key 'configurations' is missing"),
         (".keboola/manifest.json", manifest(branches=[{"id": 1, "path": "prod"}]), "no branch with the path 'main'"),
-        (".keboola/manifest.json", manifest({"id": 1}), r"configurations\[0\]: The key 'branchId' is missing"),
+        (".keboola/manifest.json", manifest({"id": 1}), r"configurations\[0\]: X,
         (f"{FOLDER}/config.json", "{", r"main/config\.json: This is not valid JSON \(line 1, column 2\)"),
         (f"{FOLDER}/config.json", [1], r"main/config\.json: The file must hold a map"),
         (f"{FOLDER}/meta.json", b"\xff", r"main/meta\.json: The file is not UTF-8"),

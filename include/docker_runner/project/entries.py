@@ -1,0 +1,178 @@
+"""Where the configurations of a project lie: by its manifest, or by its folders when it has none.
+
+A manifest may name thousands of configurations, and every task reads it to find the one it needs: what is not asked
+for is neither checked nor built.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from docker_runner.documents import checked
+from docker_runner.errors import ConfigurationError
+
+VARIABLES_COMPONENT = "keboola.variables"
+SHARED_CODE_COMPONENT = "keboola.shared-code"
+SCHEDULER_COMPONENT = "keboola.scheduler"
+_NOT_RUN = frozenset(
+    {VARIABLES_COMPONENT, SHARED_CODE_COMPONENT, SCHEDULER_COMPONENT, "keboola.orchestrator", "keboola.flow"}
+)
+_BELONGS_TO = frozenset({"variablesFor", "schedulerFor"})
+
+Key = tuple[str, str]
+"""Component and configuration id."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Where one configuration lies; nothing of it is read yet.
+
+    ``parent`` is the configuration that this one belongs to (variables, schedules); ``default_row`` the id of the row
+    that is meant when none is named (values of variables).
+    """
+
+    key: Key
+    folder: Path
+    rows: tuple[tuple[str, Path], ...] = ()
+    parent: Key | None = None
+    default_row: str = ""
+
+
+class Entries(Protocol):
+    """The configurations of a project."""
+
+    def keys(self) -> Iterator[Key]:
+        """Those that can be run, in order."""
+
+    def get(self, key: Key) -> Entry | None:
+        """One of them, or one that belongs to another one; None when there is none."""
+
+    def children(self, key: Key, component_id: str) -> list[Entry]:
+        """The configurations of a component that belong to a configuration: its variables or schedules."""
+
+
+class ManifestEntries:
+    """The configurations that a manifest of the ``kbc`` CLI names.
+
+    Args:
+        file: the manifest, for errors.
+        manifest: its content, checked except for the list of configurations.
+        folder: the project directory.
+        branch: path of the branch's folder.
+
+    Raises:
+        ConfigurationError: the branch is not there, or an item of the list has no ids.
+    """
+
+    def __init__(self, file: Path, manifest: Mapping[str, Any], *, folder: Path, branch: str) -> None:
+        self._file = file
+        self._folder = folder / branch
+        branches = {str(item["id"]): item["path"] for item in manifest["branches"] or []}
+        if branch not in branches.values():
+            raise ConfigurationError(
+                f"There is no branch with the path {branch!r}; there are: {', '.join(branches.values()) or 'none'}.",
+                file=file,
+                key="branches",
+            )
+        self._items: dict[Key, tuple[int, Mapping[str, Any]]] = {}
+        self._children: dict[Key, list[Key]] = {}
+        for index, item in enumerate(manifest["configurations"] or []):
+            if not isinstance(item, dict) or "componentId" not in item or "id" not in item:
+                raise ConfigurationError(
+                    "Must be a map with branchId, componentId, id and path.",
+                    file=file,
+                    key=f"configurations[{index}]",
+                )
+            if branches.get(str(item.get("branchId"))) != branch:
+                continue
+            key = str(item["componentId"]), str(item["id"])
+            self._items[key] = index, item
+            parent = _parent(item)
+            if parent:
+                self._children.setdefault(parent, []).append(key)
+
+    def keys(self) -> Iterator[Key]:
+        """Those that can be run, in the manifest's order."""
+        return (key for key, (_, item) in self._items.items() if key[0] not in _NOT_RUN and not _parent(item))
+
+    def get(self, key: Key) -> Entry | None:
+        """The entry of a configuration, checked now.
+
+        Raises:
+            ConfigurationError: its item in the manifest is wrong.
+        """
+        if key not in self._items:
+            return None
+        index, raw = self._items[key]
+        item = checked(raw, "project-manifest-configuration", file=self._file, key=f"configurations[{index}]")
+        parent = _parent(item)
+        around = self.get(parent) if parent and parent in self._items else None
+        folder = (around.folder if around else self._folder) / item["path"]
+        rows = item.get("rows") or []
+        defaults = [str(row["id"]) for row in rows if "variablesValuesFor" in _relation_types(row)]
+        return Entry(
+            key,
+            folder=folder,
+            rows=tuple((str(row["id"]), folder / row["path"]) for row in rows),
+            parent=parent,
+            default_row=defaults[0] if defaults else "",
+        )
+
+    def children(self, key: Key, component_id: str) -> list[Entry]:
+        """The configurations of a component that belong to a configuration."""
+        found = (self.get(child) for child in self._children.get(key, []) if child[0] == component_id)
+        return [entry for entry in found if entry]
+
+
+class FolderEntries:
+    """The configurations of a project without manifest: ``<branch>/<type>/<component>/<configuration>``."""
+
+    def __init__(self, folder: Path) -> None:
+        self._entries = {entry.key: entry for entry in _found(folder)}
+
+    def keys(self) -> Iterator[Key]:
+        """Those that can be run, by their folders."""
+        return (key for key, entry in self._entries.items() if key[0] not in _NOT_RUN and not entry.parent)
+
+    def get(self, key: Key) -> Entry | None:
+        """The entry of a configuration."""
+        return self._entries.get(key)
+
+    def children(self, key: Key, component_id: str) -> list[Entry]:
+        """The configurations of a component that belong to a configuration."""
+        return [entry for entry in self._entries.values() if entry.parent == key and entry.key[0] == component_id]
+
+
+def _found(folder: Path) -> Iterator[Entry]:
+    for file in sorted(folder.glob("*/*/*/config.json")):
+        config = file.parent
+        key = config.parent.name, config.name
+        name = "-".join(key)
+        rows = tuple((row.parent.name, row.parent) for row in sorted(config.glob("rows/*/config.json")))
+        yield Entry(key, folder=config, rows=rows)
+        if (config / "variables" / "config.json").exists():
+            values = {item.parent.name: item.parent for item in sorted(config.glob("variables/values/*/config.json"))}
+            yield Entry(
+                (VARIABLES_COMPONENT, name),
+                folder=config / "variables",
+                rows=tuple(values.items()),
+                parent=key,
+                default_row="default" if "default" in values else next(iter(values), ""),
+            )
+        for schedule in sorted(config.glob("schedules/*/config.json")):
+            schedule_key = SCHEDULER_COMPONENT, f"{name}-{schedule.parent.name}"
+            yield Entry(schedule_key, folder=schedule.parent, parent=key)
+
+
+def _parent(item: Mapping[str, Any]) -> Key | None:
+    for relation in item.get("relations") or ():
+        if isinstance(relation, dict) and relation.get("type") in _BELONGS_TO:
+            return str(relation.get("componentId", "")), str(relation.get("configId", ""))
+    return None
+
+
+def _relation_types(row: Mapping[str, Any]) -> list[str]:
+    return [str(relation.get("type")) for relation in row.get("relations") or []]
