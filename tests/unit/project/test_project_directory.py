@@ -121,7 +121,7 @@ def test_an_unknown_configuration_is_named_with_similar_ones(built: ProjectBuild
     [
         (".keboola/manifest.json", {"branches": []}, r"manifest\.json: The key 'configurations' is missing"),
         (".keboola/manifest.json", manifest(branches=[{"id": 1, "path": "prod"}]), "no branch with the path 'main'"),
-        (".keboola/manifest.json", manifest({"id": 1}), r"configurations\[0\]: X,
+        (".keboola/manifest.json", manifest({"id": 1}), r"configurations\[0\]: Must be a map with branchId"),
         (f"{FOLDER}/config.json", "{", r"main/config\.json: This is not valid JSON \(line 1, column 2\)"),
         (f"{FOLDER}/config.json", [1], r"main/config\.json: The file must hold a map"),
         (f"{FOLDER}/meta.json", b"\xff", r"main/meta\.json: The file is not UTF-8"),
