@@ -1,0 +1,79 @@
+"""Limits, names and labels of containers."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import Any
+
+import pytest
+from tests.builders import ProjectBuilder
+
+from docker_runner.job.containers import container_name, job_labels, size_limits, time_limit
+from docker_runner.job.definition import JobDefinition
+
+
+def resolved(built: ProjectBuilder, runtime: dict[str, Any], **data: Any) -> JobDefinition:
+    built.component(**data)
+    built.configuration({"runtime": runtime})
+    return built.job().rows[0]
+
+
+@pytest.mark.rules("CT-13", "CT-14", "CT-15", "CT-16", "TV-2")
+@pytest.mark.parametrize(
+    ("memory", "backend", "megabytes", "cpus"),
+    [
+        ("256m", {"type": "small"}, 256, 2),
+        ("256m", None, 256, 2),
+        ("256m", [], 256, 2),
+        ("512m", {"type": "medium"}, 1024, 4),
+        ("2g", {"type": "large"}, 14200, 14),
+        ("100m", {"type": "xsmall"}, 50, 1),
+        ("2g", {"type": "xsmall"}, 1000, 1),
+        ("256m", {"type": "huge"}, 256, 1),
+    ],
+)
+def test_memory_and_cpus_follow_the_size(
+    built: ProjectBuilder, memory: str, backend: Any, megabytes: int, cpus: int
+) -> None:
+    row = resolved(built, {"backend": backend}, memory=memory)
+    assert size_limits(row.main, row) == (megabytes * 10**6, min(cpus, os.cpu_count() or 1))
+
+
+@pytest.mark.rules("CT-11", "CT-12", "CF-14", "D9", "PR-9")
+@pytest.mark.parametrize(
+    ("own", "wanted", "limit"),
+    [(3600, None, 3600), (3600, 60, 60), (60, 7200, 7200), (60, 100_000, 86_400), (0, None, 0), (0, 5, 5)],
+)
+def test_the_configuration_may_change_the_time_limit_up_to_a_day(
+    built: ProjectBuilder, own: int, wanted: int | None, limit: int
+) -> None:
+    row = resolved(built, {"process_timeout": wanted}, process_timeout=own)
+    assert time_limit(row.main, row) == limit
+
+
+@pytest.mark.rules("CT-11", "PR-9")
+def test_a_processor_keeps_its_own_time_limit(built: ProjectBuilder) -> None:
+    built.component("vendor.processor", process_timeout=9)
+    item = {"definition": {"component": "vendor.processor"}}
+    built.configuration({"runtime": {"process_timeout": 60}, "processors": {"before": [item]}})
+    (row,) = built.job().rows
+    assert [time_limit(stage, row) for stage in row.stages] == [9, 60]
+
+
+@pytest.mark.rules("CT-2", "CT-3")
+def test_names_and_labels_say_whose_container_it_is(built: ProjectBuilder) -> None:
+    built.component("vendor.processor")
+    twice = [{"definition": {"component": "vendor.processor"}}] * 2
+    built.configuration({"processors": {"after": twice}}, rows={"ř 1": {}, "b": {}})
+    job = built.job()
+    names = [container_name(stage, job, row) for row in job.rows for stage in row.stages]
+    assert names[0] == "vendor.ex-foo.main-b-0-vendor-ex-foo"
+    assert len(set(names)) == 6
+    assert all(re.fullmatch(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+", name) for name in names)
+    assert container_name(job.rows[0].main, built.job(), job.rows[0]) == names[0]
+    prefix = "com.keboola.docker-runner."
+    assert job_labels(job, job.rows[0], container=names[0]) == {
+        f"{prefix}jobId": "vendor.ex-foo.main", f"{prefix}runId": "42", f"{prefix}rowId": "b",
+        f"{prefix}containerName": names[0], f"{prefix}projectId": "",
+    }  # fmt: skip

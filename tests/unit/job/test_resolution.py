@@ -1,0 +1,255 @@
+"""From a configuration as written to a job as run."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.builders import ProjectBuilder
+
+from docker_runner.encryption import Encryptor, Scope
+from docker_runner.errors import ConfigurationError, NotFoundError, UserError
+from docker_runner.job.definition import Job, Mode
+from docker_runner.job.resolution import JobRequest, described
+from docker_runner.project.variables import VariableValues
+
+
+def processors(**positions: list[Any]) -> dict[str, Any]:
+    return {
+        "processors": {
+            position: [{"definition": {"component": name}} if isinstance(name, str) else name for name in names]
+            for position, names in positions.items()
+        }
+    }
+
+
+@pytest.mark.rules("LC-21")
+def test_the_trigger_form_is_read() -> None:
+    assert JobRequest.from_params({}) == JobRequest()
+    assert JobRequest.from_params({"mode": None, "tag": None, "rows": None, "variables": None}) == JobRequest()
+    assert JobRequest.from_params(
+        {"mode": "debug", "tag": 1.5, "rows": "a, b\nc", "variables": {"x": "1"}}
+    ) == JobRequest(Mode.DEBUG, "1.5", ("a", "b", "c"), VariableValues({"x": "1"}))
+    assert JobRequest.from_params({"rows": [1, "b"]}).rows == ("1", "b")
+
+
+@pytest.mark.rules("LC-21")
+@pytest.mark.parametrize(
+    ("params", "problem"),
+    [
+        ({"mode": "dry-run"}, "must be run or debug, not 'dry-run'"),
+        ({"mode": ["run"]}, "must be run or debug"),
+        ({"variables": "a=1"}, "must be a map of names and values"),
+        ({"rows": 5}, "must be a list of ids"),
+    ],
+)
+def test_a_wrong_trigger_form_is_told(params: dict[str, Any], problem: str) -> None:
+    with pytest.raises(UserError, match=problem):
+        JobRequest.from_params(params)
+
+
+@pytest.mark.rules("RW-1", "ST-7")
+def test_a_configuration_without_rows_is_one_definition(built: ProjectBuilder) -> None:
+    built.configuration({"parameters": {"a": 1}})
+    (row,) = built.job().rows
+    assert (row.row_id, row.config_id, row.mode, row.main.name) == ("", "main", Mode.RUN, "run_component")
+    assert row.configuration["parameters"] == {"a": 1}
+    assert (row.identity.run_id, row.identity.config_version) == ("42", row.config_version)
+    assert (row.state_key.component_id, row.state_key.config_id, row.state_key.row_id) == ("vendor.ex-foo", "main", "")
+
+
+@pytest.mark.rules("RW-2", "RW-6", "RW-7", "RW-8", "LC-7", "LC-24", "ST-7")
+def test_rows_are_definitions_in_stored_order(built: ProjectBuilder) -> None:
+    built.configuration({"parameters": {"a": 1}}, rows={"x": {}, "y": {"parameters": {"a": 2}}}, disabled=("x",))
+    (only,) = built.job().rows
+    assert (only.row_id, only.configuration["parameters"], only.state_key.row_id) == ("y", {"a": 2}, "y")
+    both = built.job(JobRequest(rows=("y", "x")))
+    assert [row.row_id for row in both.rows] == ["x", "y"]
+    assert len({row.config_version for row in both.rows}) == 1
+    assert both.row("x") == both.rows[0]
+    assert both.row("z") is None
+    built.configuration({}, rows={"x": {}, "y": {}}, disabled=("x", "y"))
+    assert built.job().rows == ()
+    assert described(built.job(), selected=[])["rows"] == []
+
+
+@pytest.mark.rules("LC-84")
+def test_a_disabled_configuration_says_how_to_enable_it(built: ProjectBuilder) -> None:
+    built.configuration()
+    built.write("main/extractor/vendor.ex-foo/main/meta.json", {"isDisabled": True})
+    with pytest.raises(UserError, match=r"vendor\.ex-foo/main is disabled: enable it in its meta\.json"):
+        built.job()
+
+
+@pytest.mark.rules("LC-82", "PR-1", "PR-2", "PR-4", "CF-13")
+@pytest.mark.parametrize(
+    ("runtime", "tag", "image"),
+    [
+        ({}, "", "vendor/foo:latest"),
+        ({"image_tag": "old"}, "", "vendor/foo:old"),
+        ({"image_tag": "old", "tag": 2}, "", "vendor/foo:2"),
+        ({"tag": "2"}, "job", "vendor/foo:job"),
+    ],
+)
+def test_stages_are_processors_and_the_component_in_order(
+    built: ProjectBuilder, runtime: dict[str, Any], tag: str, image: str
+) -> None:
+    built.component("vendor.processor", uri="vendor/processor")
+    tagged = {"definition": {"component": "vendor.processor", "tag": "p"}, "parameters": {"q": 1}}
+    built.configuration(
+        {"runtime": runtime, **processors(before=["vendor.processor"], after=[tagged, "vendor.processor"])}
+    )
+    job = built.job(JobRequest(tag=tag))
+    (row,) = job.rows
+    assert [(stage.name, stage.image_reference, stage.is_main) for stage in row.stages] == [
+        ("before_1", "vendor/processor:latest", False),
+        ("run_component", image, True),
+        ("after_1", "vendor/processor:p", False),
+        ("after_2", "vendor/processor:latest", False),
+    ]
+    assert [stage.parameters for stage in row.stages] == [{}, {}, {"q": 1}, {}]
+    assert list(job.images()) == ["vendor/processor:latest", image, "vendor/processor:p"]
+
+
+@pytest.mark.rules("PR-14", "D20", "CD-29")
+@pytest.mark.parametrize(("allowed", "position"), [("before", "after"), ("after", "before")])
+def test_a_processor_in_a_position_that_it_does_not_allow_is_refused(
+    built: ProjectBuilder, allowed: str, position: str
+) -> None:
+    built.component("vendor.any")
+    built.component("vendor.picky", root={"processorConfiguration": {"allowedProcessorPosition": allowed}})
+    file = built.configuration(processors(**{position: ["vendor.any", "vendor.picky"]}))
+    with pytest.raises(ConfigurationError) as error:
+        built.job()
+    assert (error.value.file, error.value.key) == (str(file), f"processors.{position}[1].definition.component")
+    assert f"may only stand {allowed} the component" in error.value.problem
+    built.configuration(processors(**{allowed: ["vendor.picky"]}))
+    assert len(built.job().rows[0].stages) == 2
+
+
+@pytest.mark.rules("PR-3")
+def test_an_unknown_processor_names_key_and_similar_components(built: ProjectBuilder) -> None:
+    built.component("vendor.processor")
+    file = built.configuration(rows={"r": processors(after=["vendor.procesor"])}).parent / "rows/r/config.json"
+    with pytest.raises(ConfigurationError) as error:
+        built.job()
+    assert (error.value.file, error.value.key) == (str(file), "processors.after[0].definition.component")
+    assert "Did you mean vendor.processor" in error.value.problem
+
+
+@pytest.mark.rules("PR-12", "LC-31")
+def test_without_staging_there_are_neither_processors_nor_mappings(built: ProjectBuilder) -> None:
+    built.component(staging_storage={"input": "none"})
+    built.configuration({"storage": {"input": {"tables": [{"source": "in.c-a.b"}]}}, **processors(before=["unknown"])})
+    (row,) = built.job().rows
+    assert [stage.name for stage in row.stages] == ["run_component"]
+    assert row.mapping("input", "tables") == []
+
+
+@pytest.mark.rules("RW-4", "SC-7", "VR-9", "VR-12", "LC-5")
+def test_rows_shared_code_variables_and_defaults_meet_in_this_order(built: ProjectBuilder) -> None:
+    built.write("main/other/keboola.shared-code/lib/config.json", {})
+    built.write("main/other/keboola.shared-code/lib/rows/x/config.json", {"code_content": ["print({{v}})"]})
+    built.configuration(
+        {
+            "shared_code_id": "lib",
+            "shared_code_row_ids": ["x"],
+            "storage": {"input": {"tables": [{"source": "in.c-a.{{v}}"}]}},
+        },
+        rows={"r": {"parameters": {"code": ["{{x}}"]}}},
+    )
+    built.variables(["v"], {"default": {"v": "5"}, "other": {"v": "6"}})
+    (row,) = built.job().rows
+    assert row.configuration["parameters"]["code"] == ["print(5)"]
+    assert row.mapping("input", "tables")[0]["source"] == "in.c-a.5"
+    assert row.mapping("input", "tables")[0]["columns"] == []
+    assert row.variables == {"v": "5"}
+    (row,) = built.job(JobRequest(variables=VariableValues(row_id="other"))).rows
+    assert row.variables == {"v": "6"}
+
+
+@pytest.mark.rules("CF-33", "CF-34", "VR-11", "LC-42")
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        ({"paramters": {}}, "Unknown key 'paramters'; did you mean 'parameters'?"),
+        ({"variables_id": "vendor.ex-foo-main", "parameters": "{{ nope }}"}, "no value: nope"),
+        ({"variables_id": "other"}, "keboola.variables/other"),
+        ({"shared_code_id": "lib", "shared_code_row_ids": "x"}, "shared_code_row_ids: Must be a list"),
+        ({"authorization": {"oauth": {}}}, "authorization: Unknown key 'oauth'; did you mean 'oauth_api'?"),
+    ],
+)
+def test_whatever_is_wrong_the_file_of_the_row_is_named(built: ProjectBuilder, content: Any, problem: str) -> None:
+    file = built.configuration({}, rows={"r": content}).parent / "rows/r/config.json"
+    built.variables(["v"], {"default": {"v": "1"}})
+    with pytest.raises(UserError) as error:
+        built.job()
+    assert str(error.value).startswith(f"{file}: ")
+    assert problem in str(error.value)
+
+
+@pytest.mark.rules("LC-40", "LC-41")
+def test_an_unknown_component_or_configuration_is_told_before_anything_runs(built: ProjectBuilder) -> None:
+    with pytest.raises(NotFoundError, match="component 'nope' is not registered"):
+        built.job(component_id="nope")
+    with pytest.raises(NotFoundError, match=r"no configuration vendor\.ex-foo/nope"):
+        built.job(config_id="nope")
+
+
+@pytest.mark.rules("EN-9", "EN-10")
+@pytest.mark.parametrize(
+    ("content", "key"),
+    [
+        ({"parameters": {"#password": "hunter2"}}, "parameters.#password"),
+        (
+            {
+                "processors": {
+                    "before": [{"definition": {"component": "vendor.ex-foo"}, "parameters": {"#p": "hunter2"}}]
+                }
+            },
+            "processors.before[0].parameters.#p",
+        ),
+    ],
+)
+def test_a_secret_in_plain_text_is_refused_before_it_is_written_anywhere(
+    built: ProjectBuilder, content: Any, key: str
+) -> None:
+    file = built.configuration(content)
+    with pytest.raises(ConfigurationError) as error:
+        built.job()
+    assert (error.value.file, error.value.key) == (str(file), key)
+    assert "hunter2" not in str(error.value)
+
+
+@pytest.mark.rules("EN-4", "LC-5")
+def test_a_job_survives_serialising_and_holds_only_ciphers(built: ProjectBuilder) -> None:
+    encryptor = Encryptor(("key",))
+    built.component(
+        "vendor.processor", image_parameters=encryptor.encrypt({"#own": "hunter2"}, Scope("vendor.processor"))
+    )
+    secret = encryptor.encrypt({"#password": "hunter2"}, Scope("vendor.ex-foo", "", "main"))
+    item = {"definition": {"component": "vendor.processor"}, "parameters": secret}
+    built.configuration(
+        {"parameters": secret, **processors(after=[item])}, rows={"a": {}, "b": {"parameters": {"x": 1}}}
+    )
+    job = built.job(JobRequest(mode=Mode.DEBUG))
+    text = job.to_json()
+    assert "hunter2" not in text
+    assert Job.from_json(text) == job
+    assert Job.from_json(text).to_json() == text
+    json.loads(text)
+    assert "KBC::" not in repr(job)
+    assert built.project.id == ""
+
+
+def test_resolving_writes_nothing(built: ProjectBuilder) -> None:
+    built.configuration({"parameters": {}}, rows={"r": {}})
+
+    def files() -> list[Path]:
+        return sorted(built.folder.rglob("*"))
+
+    before = files()
+    built.job()
+    assert files() == before
