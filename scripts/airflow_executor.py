@@ -36,6 +36,7 @@ class WarmLocalExecutor(LocalExecutor):
     def start(self) -> None:
         """Import what tasks need, then fork the workers."""
         preload(os.environ.get(PRELOAD_VARIABLE, ""))
+        load_plugins()
         super().start()
         # Opened after the fork: SQLite connections must not be carried into children.
         self._database = DatabaseVersion.of(conf.get_mandatory_value("database", "sql_alchemy_conn"))
@@ -46,6 +47,18 @@ class WarmLocalExecutor(LocalExecutor):
         if self._database is not None and self.result_queue.empty():
             self._database.wait_for_change(until=lambda: not self.result_queue.empty())
             super().sync()
+
+
+def load_plugins() -> None:
+    """Load the plugins that tasks would otherwise load, each on its own: entry points, files and listeners.
+
+    Airflow loads them once per process and remembers that, so what is forked from here does not do it again.
+    """
+    from airflow.sdk.listener import get_listener_manager
+    from airflow.sdk.plugins_manager import integrate_macros_plugins
+
+    integrate_macros_plugins()
+    get_listener_manager()
 
 
 def preload(modules: str) -> None:
