@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -165,3 +166,13 @@ def test_wrong_values_of_a_run_are_named(shop: ProjectBuilder) -> None:
 def test_variables_that_do_not_exist_are_named(built: ProjectBuilder) -> None:
     with pytest.raises(NotFoundError, match=r"keboola\.variables/nowhere"):
         replaced(built, "", variables_id="nowhere")
+
+
+@pytest.mark.rules("VR-9")
+def test_a_file_of_the_machine_is_never_read_as_a_template(
+    shop: ProjectBuilder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "secret.mustache").write_text("of the machine")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigurationError, match="may not name other templates"):
+        replaced(shop, "{{> secret}}", variables_values_id="default")
