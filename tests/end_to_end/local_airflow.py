@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-REPOSITORY = Path(__file__).resolve().parents[2]
-if str(REPOSITORY / "scripts") not in sys.path:
-    sys.path.insert(0, str(REPOSITORY / "scripts"))
-
-from airflow_follow import RunResult, TaskResult, run_and_follow  # noqa: E402
-from airflow_home import AirflowStartError, LocalAirflow  # noqa: E402
+from airflow_follow import RunResult, TaskResult, run_and_follow
+from airflow_home import AirflowStartError, LocalAirflow
 
 __all__ = ["AirflowStartError", "LocalAirflow", "RunResult", "TaskResult", "private_airflow", "run_and_follow"]
 

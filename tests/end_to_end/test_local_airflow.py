@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 import requests
-from local_airflow import AirflowStartError, LocalAirflow, private_airflow, run_and_follow
+from tests.end_to_end.local_airflow import AirflowStartError, LocalAirflow, private_airflow, run_and_follow
 
 pytestmark = pytest.mark.airflow
 

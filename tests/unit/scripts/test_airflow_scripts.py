@@ -14,17 +14,15 @@ from pathlib import Path
 
 import pytest
 import yaml
+from airflow_changes import ProjectChanges
+from airflow_environment import airflow_variables, read_env_file, write_secrets
+from airflow_follow import component_lines, failure, shortened
+from airflow_local import parse_conf
+from airflow_processes import locked
+from airflow_wakeup import DatabaseVersion
+from rich.text import Text
 
 REPOSITORY = Path(__file__).resolve().parents[3]
-sys.path.insert(0, str(REPOSITORY / "scripts"))
-
-from airflow_changes import ProjectChanges  # noqa: E402
-from airflow_environment import airflow_variables, read_env_file, write_secrets  # noqa: E402
-from airflow_follow import component_lines, failure, shortened  # noqa: E402
-from airflow_local import parse_conf  # noqa: E402
-from airflow_processes import locked  # noqa: E402
-from airflow_wakeup import DatabaseVersion  # noqa: E402
-from rich.text import Text  # noqa: E402
 
 
 @functools.cache
