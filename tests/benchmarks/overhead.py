@@ -13,9 +13,6 @@ from typing import Any
 
 from airflow_follow import RunResult, run_and_follow
 from airflow_home import LocalAirflow
-
-from docker_runner.storage import open_storage
-from docker_runner.storage.base import Operator, Where
 from tests.benchmarks.setting import (
     CONFIGURATION,
     DAG,
@@ -30,6 +27,9 @@ from tests.benchmarks.setting import (
     target,
     with_sample_data,
 )
+
+from docker_runner.storage import open_storage
+from docker_runner.storage.base import Operator, Where
 
 PROJECT = REPOSITORY / "include" / "project"
 PAIRS = 7

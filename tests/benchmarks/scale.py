@@ -11,7 +11,6 @@ from pathlib import Path
 
 from airflow_follow import run_and_follow
 from airflow_home import LocalAirflow
-
 from tests.benchmarks.projects import COMPONENT, generate
 from tests.benchmarks.setting import DAG_FILE, environment, median, row, running_airflow, target
 

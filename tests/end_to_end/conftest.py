@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 from airflow_home import LocalAirflow
-
 from tests.end_to_end.running import Running
 from tests.installation import Installation, build_script_image
 

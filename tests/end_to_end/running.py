@@ -9,9 +9,9 @@ from typing import Any
 
 from airflow_follow import RunResult, known_dag, run_and_follow, task_results
 from airflow_home import LocalAirflow
-from docker_runner_airflow.dag_factory import dag_id
-
 from tests.installation import SCRIPT, Installation
+
+from docker_runner_airflow.dag_factory import dag_id
 
 
 @dataclass

@@ -12,10 +12,10 @@ import docker
 import pytest
 from airflow_api import ApiError
 from airflow_follow import RunError
-
-from docker_runner.engine.containers import LABEL_PREFIX
 from tests.end_to_end.running import Running, states, until
 from tests.installation import SCRIPT
+
+from docker_runner.engine.containers import LABEL_PREFIX
 
 pytestmark = [pytest.mark.engine, pytest.mark.airflow]
 

@@ -33,6 +33,7 @@ from docker_runner.storage.base import Commit
 
 Manifest = dict[str, Any]
 NEW_STATE = "new_state"
+STORED_STATE = "stored_state"
 
 
 @dataclass(frozen=True)
@@ -118,7 +119,8 @@ def pull_images(job: Job, tools: Tools) -> Manifest:
 def _load_tables(work: RowWork) -> Manifest:
     row, folders, tools = work.row, work.folders, work.tools
     folder = folders.clear_staged("tables")
-    state = _stored_state(row, tools)
+    folders.begin(STORED_STATE)
+    state = _stored_state(work)
     loaded = load_tables(
         row.mapping("input", "tables"), storage=tools.storage, folder=folder, state=state, extension=row.extension
     )
@@ -130,7 +132,8 @@ def _load_tables(work: RowWork) -> Manifest:
 def _load_files(work: RowWork) -> Manifest:
     row, folders, tools = work.row, work.folders, work.tools
     folder = folders.clear_staged("files")
-    state = _stored_state(row, tools)
+    folders.begin(STORED_STATE)
+    state = _stored_state(work)
     loaded = load_files(
         row.mapping("input", "files"), storage=tools.storage, folder=folder, state=state, extension=row.extension
     )
@@ -147,7 +150,7 @@ def _write_config(work: RowWork) -> Manifest:
     same with the secrets hidden.
     """
     row, tools = work.row, work.tools
-    _decrypted_state(row, _stored_state(row, tools), tools)
+    _decrypted_state(row, _stored_state(work), tools)
     shown = {}
     for stage in row.stages:
         content, _ = _config(stage, row, tools)
@@ -167,7 +170,7 @@ def _run_container(work: RowWork) -> Manifest:
     redactor = Redactor()
     redactor.add(secrets)
     if stage.is_main:
-        state = _decrypted_state(row, _stored_state(row, tools), tools)
+        state = _decrypted_state(row, _stored_state(work), tools)
         redactor.add(secret_values(state))
         data.in_state.write_text(rendered_state(state, extension=data.extension), encoding="utf-8")
     if row.mode is Mode.DEBUG:
@@ -200,7 +203,7 @@ def _unload_output(work: RowWork) -> Manifest:
         return {"tables": [], "files": [file.id for file in stored.files], "state": False}
     tables = work.manifests.get("load_tables", {}).get("tables", [])
     files = work.manifests.get("load_files", {}).get("files", [])
-    stored_state = _stored_state(row, tools)
+    stored_state = _stored_state(work)
     component = folders.done(NEW_STATE) or {}
     state = new_state(stored_state, component, tables=table_states(tables), files=file_states(files, stored_state))
     output = folders.data(last).outputs
@@ -211,7 +214,6 @@ def _unload_output(work: RowWork) -> Manifest:
                 row.mapping("output", "tables"),
                 folder=output / "tables",
                 owner=_owner(row),
-                storage=tools.storage,
                 extension=row.extension,
             )
         ),
@@ -288,8 +290,15 @@ def _config(stage: Stage, row: JobDefinition, tools: Tools) -> tuple[dict[str, A
     return config, [*secret_values(content), *secret_values(image_parameters)]
 
 
-def _stored_state(row: JobDefinition, tools: Tools) -> dict[str, Any]:
-    return checked_state(tools.storage.state(row.state_key), owner=f"{row.component.id}/{row.config_id}")
+def _stored_state(work: RowWork) -> dict[str, Any]:
+    """The state as it was when the row began: read once, so that all its steps build on the same one."""
+    kept = work.folders.done(STORED_STATE)
+    if kept is not None:
+        return kept
+    row = work.row
+    state = checked_state(work.tools.storage.state(row.state_key), owner=f"{row.component.id}/{row.config_id}")
+    work.folders.finish(STORED_STATE, state)
+    return state
 
 
 def _state_scope(row: JobDefinition) -> Scope:

@@ -245,6 +245,6 @@ def _remove(path: Path) -> None:
 
 def _write(path: Path, text: str) -> None:
     """Write a file so that it is there completely or not at all."""
-    temporary = path.with_name(f"{path.name}.new")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     temporary.write_text(text, encoding="utf-8")
     temporary.replace(path)

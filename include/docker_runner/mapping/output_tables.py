@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from docker_runner.documents import scalar_text
-from docker_runner.errors import ConfigurationError, NotFoundError
+from docker_runner.errors import ConfigurationError
 from docker_runner.interface.manifests import read_manifest
 from docker_runner.mapping.moments import moment
 from docker_runner.mapping.output_options import merged_options
 from docker_runner.mapping.sources import output_sources
-from docker_runner.storage.base import DeleteWhere, MetadataItem, Operator, Storage, TableLoad, Where
+from docker_runner.storage.base import DeleteWhere, MetadataItem, Operator, TableLoad, Where
+from docker_runner.storage.names import split_table_id
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ def default_bucket(*, wanted: bool, stage: str, sanitized_component_id: str, con
 
 
 def table_loads(
-    items: Sequence[Mapping[str, Any]], *, folder: Path, owner: Owner, storage: Storage, extension: str = "json"
+    items: Sequence[Mapping[str, Any]], *, folder: Path, owner: Owner, extension: str = "json"
 ) -> list[TableLoad]:
     """Describe the loads of everything in ``out/tables``, mapped or not (OM-1..OM-8).
 
@@ -58,7 +59,6 @@ def table_loads(
         items: ``storage.output.tables`` with defaults filled in.
         folder: ``out/tables``.
         owner: who writes.
-        storage: asked whether a table exists already (OM-81).
         extension: format of the manifests.
 
     Raises:
@@ -82,18 +82,10 @@ def table_loads(
         }
         for key, item in (mapped or {f"out/tables/{name}": {}}).items():
             destination = _destination(item, manifest, name=name, bucket=owner.default_bucket, key=key)
+            split_table_id(destination)
             options = merged_options(item, manifest, source=name)
-            exists = _exists(storage, destination)
-            loads.append(_table_load(path, destination, options, owner=owner, exists=exists, now=now))
+            loads.append(_table_load(path, destination, options, owner=owner, now=now))
     return loads
-
-
-def _exists(storage: Storage, table_id: str) -> bool:
-    try:
-        storage.table(table_id)
-    except NotFoundError:
-        return False
-    return True
 
 
 def _destination(mapping: Mapping[str, Any], manifest: Mapping[str, Any], *, name: str, bucket: str, key: str) -> str:
@@ -119,9 +111,7 @@ def _destination(mapping: Mapping[str, Any], manifest: Mapping[str, Any], *, nam
     return f"{bucket}.{wanted}"
 
 
-def _table_load(
-    path: Path, destination: str, options: Mapping[str, Any], *, owner: Owner, exists: bool, now: datetime
-) -> TableLoad:
+def _table_load(path: Path, destination: str, options: Mapping[str, Any], *, owner: Owner, now: datetime) -> TableLoad:
     schema = options.get("schema") or []
     columns = tuple(column["name"] for column in schema) or tuple(options.get("columns") or ())
     key = tuple(column["name"] for column in schema if column.get("primary_key")) or tuple(
@@ -142,7 +132,8 @@ def _table_load(
         delimiter=options.get("delimiter") or ",",
         enclosure=options.get("enclosure", '"'),
         delete_where=tuple(_deletes(options, destination=destination, now=now)),
-        metadata=tuple(_metadata(options, owner=owner, exists=exists)),
+        metadata=(*_system_metadata("lastUpdatedBy", owner), *_metadata(options, owner=owner)),
+        created_metadata=tuple(_system_metadata("createdBy", owner)),
         column_metadata=_column_metadata(options, provider=owner.component_id),
     )
 
@@ -173,14 +164,14 @@ def _delete_filter(item: Mapping[str, Any], *, key: str) -> Where:
     return Where(item["column"], values, Operator(item.get("operator") or "eq"))
 
 
-def _metadata(options: Mapping[str, Any], *, owner: Owner, exists: bool) -> Iterator[MetadataItem]:
-    """Who wrote the table (OM-80, OM-81), then what the component says of it (OM-82)."""
-    events = ("lastUpdatedBy",) if exists else ("createdBy", "lastUpdatedBy")
+def _system_metadata(event: str, owner: Owner) -> Iterator[MetadataItem]:
+    """Who wrote the table (OM-80)."""
     ids = {"component": owner.component_id, "configuration": owner.config_id, "configurationRow": owner.row_id}
-    for event in events:
-        for kind, value in ids.items():
-            if value:
-                yield MetadataItem(f"KBC.{event}.{kind}.id", value, "system")
+    return (MetadataItem(f"KBC.{event}.{kind}.id", value, "system") for kind, value in ids.items() if value)
+
+
+def _metadata(options: Mapping[str, Any], *, owner: Owner) -> Iterator[MetadataItem]:
+    """What the component says of the table (OM-82)."""
     own = {item["key"]: item["value"] for item in options.get("metadata") or []} | (options.get("table_metadata") or {})
     if options.get("description"):
         own["KBC.description"] = options["description"]

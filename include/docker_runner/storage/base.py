@@ -136,6 +136,7 @@ class TableLoad:
         incremental: add and update rows instead of replacing all of them (OM-54).
         delete_where: rows of the existing table to delete first (OM-55).
         metadata, column_metadata: set after the load, replacing entries of the same key and provider.
+        created_metadata: set as well when the load creates the table (OM-81).
     """
 
     table_id: str
@@ -149,6 +150,7 @@ class TableLoad:
     delete_where: tuple[DeleteWhere, ...] = ()
     metadata: tuple[MetadataItem, ...] = ()
     column_metadata: Mapping[str, tuple[MetadataItem, ...]] = field(default_factory=dict)
+    created_metadata: tuple[MetadataItem, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import docker
 import pytest
+from tests.installation import SCRIPT, Installation
 
 from docker_runner.errors import ApplicationError, ComponentError, ConfigurationError, NotFoundError, UserError
-from tests.installation import SCRIPT, Installation
 
 pytestmark = pytest.mark.engine
 

@@ -31,7 +31,7 @@ def folder(tmp_path: Path) -> Path:
 def loads(lake: Storage, folder: Path) -> Callable[..., list[TableLoad]]:
     def describe(*items: dict[str, Any], owner: Owner = OWNER, bucket: str = "", **more: Any) -> list[TableLoad]:
         owner = Owner(owner.component_id, owner.config_id, owner.row_id, bucket)
-        return table_loads(mapping("output", "tables", *items), folder=folder, owner=owner, storage=lake, **more)
+        return table_loads(mapping("output", "tables", *items), folder=folder, owner=owner, **more)
 
     return describe
 

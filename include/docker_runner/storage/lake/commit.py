@@ -25,9 +25,6 @@ def commit(connection: Connection, wanted: Commit) -> Committed:
     Raises:
         UserError: names every table and file that is wrong, and why.
     """
-    done = find(connection.run, Kind.COMMITS, [wanted.key])
-    if done:
-        return documents.read_committed(done[wanted.key])
     with ExitStack() as undo:
         undo.callback(connection.scratch.clear)
         staged = _stage(connection, wanted.tables)

@@ -196,7 +196,8 @@ class TableWriter:
         """Set metadata and, when rows changed, the time of it (OM-82, OM-83)."""
         entries = (table.metadata, *table.column_metadata.values())
         last_id = max((item.id or 0 for items in entries for item in items), default=0)
-        metadata = merge_metadata(table.metadata, self._load.metadata, now=self._now, last_id=last_id)
+        created = () if self._present else self._load.created_metadata
+        metadata = merge_metadata(table.metadata, (*created, *self._load.metadata), now=self._now, last_id=last_id)
         last_id += len(metadata) - len(table.metadata)
         column_metadata = dict(table.column_metadata)
         for written, items in self._load.column_metadata.items():
