@@ -30,26 +30,24 @@ def main() -> int:
     except (AirflowStartError, ApiError, RunError, TimeoutError) as error:
         print(error, file=sys.stderr)
         return 1
-    _show_next(airflow, result, console)
+    _show_next(result, console)
     return 0 if result.succeeded else 1
 
 
 def _show_tables(airflow: LocalAirflow, result: RunResult, console: Console) -> None:
     """A small preview of each table that the run has written."""
-    from docker_runner.settings import Settings
-    from docker_runner.storage_commands import show
+    from docker_runner.storage_commands import show_table
 
     environment = airflow.variables()
     os.environ.update({name: value for name, value in environment.items() if name.startswith("DOCKER_RUNNER_")})
-    Settings.from_environment()
     with airflow.api() as api:
         written = api.xcom(result.dag_id, result.run_id, "unload_output") or {}
     for table in written.get("tables", []):
         console.print(f"\n[bold]{table['id']}[/]: {table['rows']} rows loaded, {table['table_rows']} in the table")
-        show(table["id"], rows=PREVIEW_ROWS)
+        show_table(table["id"], rows=PREVIEW_ROWS)
 
 
-def _show_next(airflow: LocalAirflow, result: RunResult, console: Console) -> None:
+def _show_next(result: RunResult, console: Console) -> None:
     console.print(
         "\nAirflow goes on running in the background; `make down` stops it.\n"
         "See it for yourself: [bold]make up[/] prints the UI's address, user and password. Look at\n"

@@ -178,12 +178,22 @@ def checked(document: Any, schema: str, *, file: Path | str | None = None, key: 
     return _with_defaults(document, load_schema(schema))
 
 
+def compile_schemas() -> None:
+    """Load and compile every schema ahead of its first use, for processes that fork others."""
+    for path in _schema_folder().glob("*.json"):
+        _validator(path.stem).is_valid({})
+
+
+def _schema_folder() -> Path:
+    package = Path(__file__).parent
+    installed = package / "schemas"
+    return installed if installed.is_dir() else package.parent / "schemas"
+
+
 @lru_cache
 def load_schema(name: str) -> dict[str, Any]:
     """Load a schema by name, e.g. ``configuration``."""
-    package = Path(__file__).parent
-    installed = package / "schemas" / f"{name}.json"
-    path = installed if installed.exists() else package.parent / "schemas" / f"{name}.json"
+    path = _schema_folder() / f"{name}.json"
     schema: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return schema
 

@@ -181,11 +181,11 @@ def _parallelism(configuration: Mapping[str, Any], rows: int) -> int:
 
 
 def _schedule(configuration: Configuration) -> Any:
-    from airflow.timetables.trigger import CronTriggerTimetable, MultipleCronTriggerTimetable
-
     enabled = [schedule for schedule in configuration.schedules if schedule.enabled]
     if not enabled or configuration.is_disabled:
         return None
+    from airflow.timetables.trigger import CronTriggerTimetable, MultipleCronTriggerTimetable
+
     if len(enabled) == 1:
         return CronTriggerTimetable(enabled[0].cron, timezone=enabled[0].timezone)
     return MultipleCronTriggerTimetable(*(schedule.cron for schedule in enabled), timezone=enabled[0].timezone)

@@ -129,7 +129,11 @@ class LoadFilesOperator(StepOperator):
 
 
 class WriteConfigOperator(StepOperator):
-    """Checks that every config file of a row can be written, and shows it with its secrets hidden."""
+    """Checks that every config file of a row can be written, and shows it in its log with the secrets hidden."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        # Nobody builds on what it returns; storing it would only cost time.
+        super().__init__(do_xcom_push=False, **kwargs)
 
 
 class RunProcessorOperator(StepOperator):
@@ -154,7 +158,7 @@ class CleanUpOperator(StepOperator):
     bad_states: ClassVar[frozenset[str]] = frozenset({"failed", "upstream_failed", "removed"})
 
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(step=CLEAN_UP, **kwargs)
+        super().__init__(step=CLEAN_UP, do_xcom_push=False, **kwargs)
 
     def work(self, context: Mapping[str, Any]) -> dict[str, Any]:
         """Clean up, then fail when another task of the run failed or was stopped."""

@@ -183,7 +183,7 @@ def test_xcom_holds_small_manifests_only(running: Running) -> None:
     running.installation.script("small", COPY, storage=MAPPING)
     result = running.run("small")
     assert result.succeeded
-    for task in states(result):
+    for task in set(states(result)) - {"write_config", "clean_up"}:
         text = json.dumps(running.xcom(result, task))
         assert len(text) < 2000, task
         assert "marker-1" not in text
