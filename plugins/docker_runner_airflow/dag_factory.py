@@ -109,7 +109,7 @@ def _dag(name: str, configuration: Configuration, component: Component) -> DAG:
     pull = PullImagesOperator(dag=dag, step=PULL_IMAGES)
     create >> pull
     rows = _rows(dag, configuration, component, create=create, pull=pull)
-    clean_up = CleanUpOperator(dag=dag)
+    clean_up = CleanUpOperator(dag=dag, has_rows=bool(configuration.rows))
     clean_up.set_upstream([tasks[-1] for tasks in rows])
     clean_up.as_teardown(setups=create, on_failure_fail_dagrun=True)
     # Set last: Airflow copies a DAG's params into each task that is made after them, and stores every copy.

@@ -157,8 +157,9 @@ class CleanUpOperator(StepOperator):
 
     bad_states: ClassVar[frozenset[str]] = frozenset({"failed", "upstream_failed", "removed"})
 
-    def __init__(self, **kwargs: Any) -> None:
+    def __init__(self, *, has_rows: bool, **kwargs: Any) -> None:
         super().__init__(step=CLEAN_UP, do_xcom_push=False, **kwargs)
+        self.has_rows = has_rows
 
     def work(self, context: Mapping[str, Any]) -> dict[str, Any]:
         """Clean up, then fail when another task of the run failed or was stopped."""
@@ -167,11 +168,11 @@ class CleanUpOperator(StepOperator):
         manifest = clean_up(self.workspace(context), self.tools())
         ti = context["ti"]
         states: dict[str, str] = ti.get_task_states(dag_id=ti.dag_id, run_ids=[ti.run_id])[ti.run_id]
-        created = ti.xcom_pull(task_ids=CREATE_WORKSPACE.name) or {"rows": [""]}
-        stopped = {"skipped"} if created["rows"] == [""] else set()
-        failed = sorted(name for name, state in states.items() if str(state) in self.bad_states | stopped)
+        # Rows that were not chosen skip their tasks; without rows only a person can have stopped a task.
+        bad = self.bad_states if self.has_rows else self.bad_states | {"skipped"}
+        failed = sorted(name for name, state in states.items() if str(state) in bad)
         if failed:
-            message = f"Cleaned up. The run failed: see {', '.join(name for name in failed)}."
+            message = f"Cleaned up. The run failed: see {', '.join(failed)}."
             LOG.error(message)
             raise StepFailed(message, can_be_repeated=False)
         return manifest
