@@ -2,8 +2,8 @@
 
 ::
 
-    uv run --frozen python scripts/airflow_local.py up
-    uv run --frozen python scripts/airflow_local.py run DAG_ID --param NAME=VALUE
+    .venv/bin/python scripts/airflow_local.py up
+    .venv/bin/python scripts/airflow_local.py run DAG_ID --param NAME=VALUE
 """
 
 from __future__ import annotations

@@ -48,7 +48,7 @@ install_engine() {
 }
 
 apt_install() {
-    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -q=2 --no-install-recommends -o Dpkg::Use-Pty=0 "$@" \
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -q=2 --no-install-recommends --no-upgrade -o Dpkg::Use-Pty=0 "$@" \
         >/dev/null
 }
 

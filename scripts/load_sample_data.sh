@@ -6,7 +6,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 bucket=in.c-nycflights
 
-in_environment() { uv run --frozen --quiet "$@"; }
+in_environment() { ".venv/bin/$1" "${@:2}"; }
 
 # Ids alone, one a line: what "storage list" prints is laid out for people.
 table_ids() {
