@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from contextlib import closing
 
 from airflow_api import ApiError
 from airflow_follow import RunError, RunResult, run_and_follow
@@ -36,15 +37,18 @@ def main() -> int:
 
 def _show_tables(airflow: LocalAirflow, result: RunResult, console: Console) -> None:
     """A small preview of each table that the run has written."""
-    from docker_runner.storage_commands import show_table
+    from docker_runner.settings import Settings
+    from docker_runner.storage import open_storage
+    from docker_runner.storage_commands import print_preview
 
     environment = airflow.variables()
     os.environ.update({name: value for name, value in environment.items() if name.startswith("DOCKER_RUNNER_")})
     with airflow.api() as api:
         written = api.xcom(result.dag_id, result.run_id, "unload_output") or {}
-    for table in written.get("tables", []):
-        console.print(f"\n[bold]{table['id']}[/]: {table['rows']} rows loaded, {table['table_rows']} in the table")
-        show_table(table["id"], rows=PREVIEW_ROWS)
+    with closing(open_storage(Settings.from_environment().storage)) as storage:
+        for table in written.get("tables", []):
+            console.print(f"\n[bold]{table['id']}[/]: {table['rows']} rows loaded, {table['table_rows']} in the table")
+            print_preview(storage, table["id"], rows=PREVIEW_ROWS)
 
 
 def _show_next(result: RunResult, console: Console) -> None:

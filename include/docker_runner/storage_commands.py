@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -24,6 +24,7 @@ from docker_runner.storage.base import Commit, MetadataItem, Storage, Table, Tab
 app = typer.Typer(help="Look into the Storage, bring tables in and take them out.", no_args_is_help=True)
 
 _MAX_SHOWN_CHARACTERS = 60
+_WIDTH_OF_A_PIPE = 400
 
 
 @app.command("import")
@@ -98,16 +99,27 @@ def show_table(
     rows: Annotated[int, typer.Option(min=0, help="rows to show")] = 10,
 ) -> None:
     """Show what Storage knows of a table, and some of its rows."""
-    with closing(_open()) as storage, tempfile.TemporaryDirectory() as folder:
-        found = storage.table(table)
+    with closing(_open()) as storage:
+        _print_table(("", ""), _details(storage.table(table)), header_shown=False)
+        if rows:
+            print_preview(storage, table, rows=rows)
+
+
+def print_preview(storage: Storage, table: str, *, rows: int) -> None:
+    """Print some rows of a table.
+
+    Args:
+        storage: where the table is.
+        table: its id.
+        rows: how many rows.
+    """
+    with tempfile.TemporaryDirectory() as folder:
         preview = Path(folder, "preview.csv")
         storage.export_table(table, preview, limit=rows)
-        _print_table(("", ""), _details(found), header_shown=False)
-        if rows:
-            csv.field_size_limit(sys.maxsize)
-            with preview.open(encoding="utf-8", newline="") as file:
-                header, *records = csv.reader(file)
-            _print_table(header, (map(_shortened, record) for record in records))
+        csv.field_size_limit(sys.maxsize)
+        with preview.open(encoding="utf-8", newline="") as file:
+            header, *records = csv.reader(file)
+    _print_table(header, (map(_shortened, record) for record in records), overflow="ellipsis")
 
 
 @app.command("tidy")
@@ -167,14 +179,24 @@ def _entry(item: MetadataItem) -> str:
     return f"{item.key} = {_shortened(item.value)} ({item.provider})"
 
 
-def _print_table(header: Iterable[str], records: Iterable[Iterable[str]], *, header_shown: bool = True) -> None:
+def _print_table(
+    header: Iterable[str],
+    records: Iterable[Iterable[str]],
+    *,
+    header_shown: bool = True,
+    overflow: Literal["fold", "ellipsis"] = "fold",
+) -> None:
+    from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Column
     from rich.table import Table as RichTable
     from rich.text import Text
 
-    shown = RichTable(*(Column(Text(name), overflow="fold") for name in header), show_header=header_shown)
+    columns = (Column(Text(name), overflow=overflow, no_wrap=overflow == "ellipsis") for name in header)
+    shown = RichTable(*columns, show_header=header_shown, box=SIMPLE_HEAD, pad_edge=False)
     for record in records:
         # Text: what stands in square brackets is data here, not markup.
         shown.add_row(*(Text(value) for value in record))
-    Console().print(shown)
+    console = Console()
+    # A file or a pipe has no edge where lines would have to end.
+    (console if console.is_terminal else Console(width=_WIDTH_OF_A_PIPE)).print(shown)
