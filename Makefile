@@ -30,7 +30,8 @@ check: setup ## lint, format, types
 	@.venv/bin/mypy include/docker_runner plugins/docker_runner_airflow scripts
 
 test: check ## every test; sets up what is missing first
-	@$(PYTHON) -m pytest
+	@$(PYTHON) -m pytest -n 2 -m "not airflow"
+	@$(PYTHON) -m pytest -m airflow
 
 bench: setup ## what a run costs beside a bare container, a no-op DAG, and with thousands of configurations
 	@$(PYTHON) -m tests.benchmarks

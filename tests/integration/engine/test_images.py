@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from registry import Registry
+from tests.integration.engine.registry import Registry
 
 from docker_runner.engine.client import Engine
 from docker_runner.engine.images import ImageRequest, PreparedImage, PullLimits, PullPolicy, prepare_image
