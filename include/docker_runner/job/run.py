@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -86,14 +86,13 @@ def _timed(result: JobResult, row_id: str, step: str, work: Callable[[], Any], o
     return manifest
 
 
-def _only_run(job: Job, tools: Tools) -> Any:
+def _only_run(job: Job, tools: Tools) -> AbstractContextManager[object]:
     """One run of a configuration at a time (D7): a second one on the same machine is refused, not mixed up."""
     from filelock import FileLock, Timeout
 
     tools.settings.workspaces.mkdir(parents=True, exist_ok=True)
     lock = FileLock(tools.settings.workspaces / f"{Workspace(tools.settings.workspaces, job.id).folder.name}.lock")
     try:
-        lock.acquire(timeout=0)
+        return lock.acquire(timeout=0)
     except Timeout:
         raise UserError(f"{job.title} is running already; wait for it to finish.") from None
-    return lock

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import docker
@@ -247,3 +249,20 @@ def test_validate_names_every_broken_configuration(installation: Installation) -
     assert f"ok      {SCRIPT}/good" in done.stdout
     assert f"broken  {SCRIPT}/bad: " in done.stdout
     assert json.dumps("sauce")[1:-1] in done.stdout
+
+
+@pytest.mark.rules("LC-11")
+def test_a_configuration_that_is_running_is_not_started_a_second_time(installation: Installation) -> None:
+    installation.script("once", "import time; time.sleep(3)")
+    with ThreadPoolExecutor() as pool:
+        first = pool.submit(installation.command, "run", f"{SCRIPT}/once")
+        deadline = time.monotonic() + 20
+        while not installation.workspaces and time.monotonic() < deadline:
+            time.sleep(0.05)
+        second = installation.command("run", f"{SCRIPT}/once")
+    assert (second.returncode, second.stderr) == (
+        1,
+        f"Error: {SCRIPT}/once is running already; wait for it to finish.\n",
+    )
+    assert first.result().returncode == 0
+    assert installation.command("run", f"{SCRIPT}/once").returncode == 0
