@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from docker_runner.engine.container_logs import Stream
-from docker_runner.engine.containers import LABEL_PREFIX, ContainerSpec, run_container
+from docker_runner.engine.containers import LABEL_PREFIX, ContainerSpec, remove_containers, run_container
 from docker_runner.engine.images import PreparedImage
 from docker_runner.engine.networks import ensure_network
 from docker_runner.engine.redaction import Redactor
@@ -95,6 +95,13 @@ def run_stage(
         "seconds": round(outcome.seconds, 3),
         **({"usage": usage} if usage else {}),
     }
+
+
+def stop_stage(stage: Stage, *, job: Job, row: JobDefinition, tools: Tools) -> int:
+    """Stop and remove what an earlier attempt of this stage left running; give the number of containers."""
+    name = f"{LABEL_PREFIX}containerName"
+    labels = job_labels(job, row, container=container_name(stage, job, row))
+    return remove_containers(tools.engine, {LABEL_JOB: job.id, name: labels[name]})
 
 
 def job_labels(job: Job, row: JobDefinition, *, container: str) -> dict[str, str]:

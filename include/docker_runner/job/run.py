@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from docker_runner.errors import ApplicationError, UserError
@@ -70,7 +71,7 @@ def _run_row(
             result,
             row.row_id,
             step.name,
-            lambda step=step: perform(step, workspace=workspace, row_id=row.row_id, tools=tools, manifests=manifests),  # type: ignore[misc]
+            partial(perform, step, workspace=workspace, row_id=row.row_id, tools=tools, manifests=manifests),
             on_step,
         )
 

@@ -11,18 +11,26 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from docker_runner.documents import hide_secrets
-from docker_runner.encryption import Scope, secret_values
+from docker_runner.encryption import secret_values
 from docker_runner.engine.containers import remove_containers
 from docker_runner.engine.images import PreparedImage, prepare_image
 from docker_runner.engine.redaction import Redactor
 from docker_runner.errors import ApplicationError
-from docker_runner.interface.config_file import main_config, processor_config, refuse_misuse, rendered
+from docker_runner.interface.config_file import rendered
 from docker_runner.interface.environment import container_environment
-from docker_runner.interface.state import checked_state, component_state, new_state, read_out_state, rendered_state
-from docker_runner.job.containers import LABEL_JOB, run_stage
+from docker_runner.interface.state import new_state, read_out_state, rendered_state
+from docker_runner.job.config import stage_config
+from docker_runner.job.containers import LABEL_JOB, run_stage, stop_stage
 from docker_runner.job.definition import Job, JobDefinition, Mode, Stage
 from docker_runner.job.plan import Kind, Step, row_steps
 from docker_runner.job.snapshots import snapshot_commit
+from docker_runner.job.state import (
+    decrypted_state,
+    forget_stored_state,
+    keep_new_state,
+    kept_new_state,
+    stored_state,
+)
 from docker_runner.job.tools import Tools
 from docker_runner.job.workspace import RowWorkspace, Workspace
 from docker_runner.mapping.input_files import file_states, load_files, tags_to_add
@@ -32,8 +40,7 @@ from docker_runner.mapping.output_tables import Owner, default_bucket, table_loa
 from docker_runner.storage.base import Commit
 
 Manifest = dict[str, Any]
-NEW_STATE = "new_state"
-STORED_STATE = "stored_state"
+_SHOWN_CHARACTERS = 20_000
 
 
 @dataclass(frozen=True)
@@ -119,8 +126,8 @@ def pull_images(job: Job, tools: Tools) -> Manifest:
 def _load_tables(work: RowWork) -> Manifest:
     row, folders, tools = work.row, work.folders, work.tools
     folder = folders.clear_staged("tables")
-    folders.begin(STORED_STATE)
-    state = _stored_state(work)
+    forget_stored_state(folders)
+    state = stored_state(row, folders, tools)
     loaded = load_tables(
         row.mapping("input", "tables"), storage=tools.storage, folder=folder, state=state, extension=row.extension
     )
@@ -132,8 +139,8 @@ def _load_tables(work: RowWork) -> Manifest:
 def _load_files(work: RowWork) -> Manifest:
     row, folders, tools = work.row, work.folders, work.tools
     folder = folders.clear_staged("files")
-    folders.begin(STORED_STATE)
-    state = _stored_state(work)
+    forget_stored_state(folders)
+    state = stored_state(row, folders, tools)
     loaded = load_files(
         row.mapping("input", "files"), storage=tools.storage, folder=folder, state=state, extension=row.extension
     )
@@ -150,12 +157,13 @@ def _write_config(work: RowWork) -> Manifest:
     same with the secrets hidden.
     """
     row, tools = work.row, work.tools
-    _decrypted_state(row, _stored_state(work), tools)
+    decrypted_state(row, work.folders, tools)
     shown = {}
     for stage in row.stages:
-        content, _ = _config(stage, row, tools)
+        content, _ = stage_config(stage, row, tools)
         text = rendered(hide_secrets(content), extension="json").replace("\\/", "/")
-        tools.log.info("config.json of %s:\n%s", stage.component.id, text)
+        more = f"\n… {len(text) - _SHOWN_CHARACTERS} more characters" if len(text) > _SHOWN_CHARACTERS else ""
+        tools.log.info("config.json of %s:\n%s%s", stage.component.id, text[:_SHOWN_CHARACTERS], more)
         shown[stage.name] = {"component": stage.component.id, "bytes": len(text)}
     return {"configs": shown}
 
@@ -165,17 +173,17 @@ def _run_container(work: RowWork) -> Manifest:
     row, folders, tools = work.row, work.folders, work.tools
     position = work.step.stage or 0
     stage = row.stages[position]
+    # What a killed attempt left running must not write into the folders that are made now.
+    stop_stage(stage, job=work.job, row=row, tools=tools)
     data = folders.make_stage(position, extension=_extension(stage))
-    content, secrets = _config(stage, row, tools)
-    redactor = Redactor()
-    redactor.add(secrets)
+    content, secrets = stage_config(stage, row, tools)
+    redactor = Redactor(secrets)
     if stage.is_main:
-        state = _decrypted_state(row, _stored_state(work), tools)
+        state = decrypted_state(row, folders, tools)
         redactor.add(secret_values(state))
         data.in_state.write_text(rendered_state(state, extension=data.extension), encoding="utf-8")
     if row.mode is Mode.DEBUG:
-        commit = snapshot_commit(row, folders, stage=position, config=content, redactor=redactor)
-        tools.storage.commit(commit)
+        tools.storage.commit(snapshot_commit(row, folders, stage=position, config=content, redactor=redactor))
     image = PreparedImage.from_manifest(work.manifests["pull_images"]["images"][stage.image_reference])
     manifest = run_stage(
         stage,
@@ -190,7 +198,7 @@ def _run_container(work: RowWork) -> Manifest:
         tools=tools,
     )
     if stage.is_main:
-        _keep_new_state(row, folders, read_out_state(data.out_state), redactor, tools)
+        keep_new_state(row, folders, tools, state=read_out_state(data.out_state))
     return manifest
 
 
@@ -199,13 +207,15 @@ def _unload_output(work: RowWork) -> Manifest:
     row, folders, tools = work.row, work.folders, work.tools
     last = len(row.stages) - 1
     if row.mode is Mode.DEBUG:
-        stored = tools.storage.commit(snapshot_commit(row, folders, stage=None, config=None, redactor=Redactor()))
+        redactor = Redactor(secret_values(decrypted_state(row, folders, tools)))
+        for stage in row.stages:
+            redactor.add(stage_config(stage, row, tools)[1])
+        stored = tools.storage.commit(snapshot_commit(row, folders, stage=None, config=None, redactor=redactor))
         return {"tables": [], "files": [file.id for file in stored.files], "state": False}
     tables = work.manifests.get("load_tables", {}).get("tables", [])
     files = work.manifests.get("load_files", {}).get("files", [])
-    stored_state = _stored_state(work)
-    component = folders.done(NEW_STATE) or {}
-    state = new_state(stored_state, component, tables=table_states(tables), files=file_states(files, stored_state))
+    former = stored_state(row, folders, tools)
+    state = new_state(former, kept_new_state(folders), tables=table_states(tables), files=file_states(files, former))
     output = folders.data(last).outputs
     commit = Commit(
         key=folders.attempt(last),
@@ -268,56 +278,6 @@ def _remove_leftovers(workspace: Workspace, tools: Tools) -> int:
 
 def _extension(stage: Stage) -> str:
     return "yml" if stage.component.data["configuration_format"] == "yaml" else "json"
-
-
-def _scope(row: JobDefinition) -> Scope:
-    return Scope(component=row.component.id, project=row.identity.project_id, configuration=row.config_id)
-
-
-def _config(stage: Stage, row: JobDefinition, tools: Tools) -> tuple[dict[str, Any], list[str]]:
-    """The decrypted content of a stage's config file, and the secrets in it.
-
-    Image parameters are decrypted for the component that they belong to (DF-21).
-    """
-    own_scope = Scope(component=stage.component.id)
-    image_parameters = tools.encryptor.decrypt(
-        stage.component.data["image_parameters"], own_scope, file=f"definition of {stage.component.id}"
-    )
-    source = row.configuration if stage.is_main else stage.parameters
-    content = tools.encryptor.decrypt(source, _scope(row), file=f"configuration {row.component.id}/{row.config_id}")
-    refuse_misuse(content, image_parameters)
-    config = main_config(content, image_parameters) if stage.is_main else processor_config(content, image_parameters)
-    return config, [*secret_values(content), *secret_values(image_parameters)]
-
-
-def _stored_state(work: RowWork) -> dict[str, Any]:
-    """The state as it was when the row began: read once, so that all its steps build on the same one."""
-    kept = work.folders.done(STORED_STATE)
-    if kept is not None:
-        return kept
-    row = work.row
-    state = checked_state(work.tools.storage.state(row.state_key), owner=f"{row.component.id}/{row.config_id}")
-    work.folders.finish(STORED_STATE, state)
-    return state
-
-
-def _state_scope(row: JobDefinition) -> Scope:
-    return Scope(component=row.component.id, project=row.identity.project_id)
-
-
-def _decrypted_state(row: JobDefinition, state: Mapping[str, Any], tools: Tools) -> dict[str, Any]:
-    decrypted: dict[str, Any] = tools.encryptor.decrypt(
-        component_state(state), _state_scope(row), file=f"state of {row.component.id}/{row.config_id}"
-    )
-    return decrypted
-
-
-def _keep_new_state(
-    row: JobDefinition, folders: RowWorkspace, state: Mapping[str, Any], redactor: Redactor, tools: Tools
-) -> None:
-    """Keep the component's new state for the commit, its secrets encrypted (ST-3, EN-12)."""
-    redactor.add(secret_values(state))
-    folders.finish(NEW_STATE, tools.encryptor.encrypt(state, _state_scope(row)))
 
 
 def _owner(row: JobDefinition) -> Owner:

@@ -25,6 +25,22 @@ def commit(connection: Connection, wanted: Commit) -> Committed:
     Raises:
         UserError: names every table and file that is wrong, and why.
     """
+    try:
+        return _commit_new(connection, wanted)
+    except UserError:
+        # The data of a commit that was done before may be gone since.
+        done = _done_before(connection, wanted.key)
+        if done is None:
+            raise
+        return done
+
+
+def _done_before(connection: Connection, key: str) -> Committed | None:
+    found = find(connection.run, Kind.COMMITS, [key])
+    return documents.read_committed(found[key]) if found else None
+
+
+def _commit_new(connection: Connection, wanted: Commit) -> Committed:
     with ExitStack() as undo:
         undo.callback(connection.scratch.clear)
         staged = _stage(connection, wanted.tables)
@@ -37,9 +53,9 @@ def commit(connection: Connection, wanted: Commit) -> Committed:
                 raise UserError(f"File {upload.name}: {error}") from error
             on_failure.callback(contents[-1].remove)
         with connection.writing():
-            done = find(connection.run, Kind.COMMITS, [wanted.key])
-            if done:
-                return documents.read_committed(done[wanted.key])
+            done = _done_before(connection, wanted.key)
+            if done is not None:
+                return done
             committed = _write(connection, wanted, staged, contents)
         on_failure.pop_all()
     return committed

@@ -1,0 +1,58 @@
+"""The state of a row during its run: as it was when the row began, and as it will be when its results are stored."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from docker_runner.encryption import Scope
+from docker_runner.interface.state import checked_state, component_state
+from docker_runner.job.definition import JobDefinition
+from docker_runner.job.tools import Tools
+from docker_runner.job.workspace import RowWorkspace
+
+_STORED = "stored_state"
+_NEW = "new_state"
+
+
+def forget_stored_state(folders: RowWorkspace) -> None:
+    """A row begins (again): its state is to be read anew."""
+    folders.begin(_STORED)
+
+
+def stored_state(row: JobDefinition, folders: RowWorkspace, tools: Tools) -> dict[str, Any]:
+    """The stored state as it was when the row began: read once, so that all its steps build on the same one (ST-1).
+
+    Raises:
+        ConfigurationError: it is not a state.
+    """
+    kept = folders.done(_STORED)
+    if kept is not None:
+        return kept
+    state = checked_state(tools.storage.state(row.state_key), owner=f"{row.component.id}/{row.config_id}")
+    folders.finish(_STORED, state)
+    return state
+
+
+def decrypted_state(row: JobDefinition, folders: RowWorkspace, tools: Tools) -> dict[str, Any]:
+    """The component's own part of the stored state, its secrets in plain text (ST-2, ST-3)."""
+    decrypted: dict[str, Any] = tools.encryptor.decrypt(
+        component_state(stored_state(row, folders, tools)),
+        _scope(row),
+        file=f"state of {row.component.id}/{row.config_id}",
+    )
+    return decrypted
+
+
+def keep_new_state(row: JobDefinition, folders: RowWorkspace, tools: Tools, *, state: Mapping[str, Any]) -> None:
+    """Keep what the component wrote as its new state for the commit, its secrets encrypted (ST-5, EN-12)."""
+    folders.finish(_NEW, tools.encryptor.encrypt(state, _scope(row)))
+
+
+def kept_new_state(folders: RowWorkspace) -> dict[str, Any]:
+    """The component's new state; empty when it wrote none (ST-8)."""
+    return folders.done(_NEW) or {}
+
+
+def _scope(row: JobDefinition) -> Scope:
+    return Scope(component=row.component.id, project=row.identity.project_id)
