@@ -227,7 +227,7 @@ def _refused(request: ImageRequest, reason: str) -> UserError | _PullError:
     if any(text in said for text in _REFUSALS):
         return UserError(
             f"The registry refuses the image {request.reference}: {reason}. "
-            "Check its name and tag and the login in the component's repository; an image that you built yourself "
+            "Check its name and tag, and the login of this machine (docker login); an image that you built yourself "
             "needs no registry once it is on the engine under this name."
         )
     if any(text in said for text in _MISSING):

@@ -17,6 +17,7 @@ from docker_runner.project.component import Component, ComponentRegistry
 from docker_runner.project.configuration import Configuration, Project, Row
 from docker_runner.project.rows import effective_configurations, selected_rows
 from docker_runner.project.shared_code import with_shared_code
+from docker_runner.project.unsupported import refuse_unsupported_configuration
 from docker_runner.project.variables import VariableValues, with_variables
 
 
@@ -123,6 +124,7 @@ def _definition(
     except UserError as error:
         raise type(error)(f"{file}: {error}") from None
     content = checked(content, "configuration", file=file)
+    refuse_unsupported_configuration(content, features=component.features, file=file)
     # Before anything is written: a job on disk must not hold what its author forgot to encrypt.
     refuse_plain_secrets(content, file=file)
     identity = RunIdentity(

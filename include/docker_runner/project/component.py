@@ -13,8 +13,7 @@ from typing import Any
 from docker_runner.documents import checked, read_object
 from docker_runner.engine.images import ImageRequest, PullPolicy
 from docker_runner.errors import ConfigurationError, NotFoundError
-
-_SUPPORTED_STAGING = ("local", "none")
+from docker_runner.project.unsupported import refuse_unsupported_component
 
 
 @dataclass(frozen=True)
@@ -38,15 +37,7 @@ class Component:
             ConfigurationError: the definition is wrong (CD-33) or asks for what is not offered (D27).
         """
         definition = checked(document, "component", file=file)
-        for direction in ("input", "output"):
-            staging = definition["data"]["staging_storage"][direction]
-            if staging not in _SUPPORTED_STAGING:
-                raise ConfigurationError(
-                    f"Staging {staging!r} is not supported here: components get and give their data as files "
-                    f"({' or '.join(repr(name) for name in _SUPPORTED_STAGING)}).",
-                    file=file,
-                    key=f"data.staging_storage.{direction}",
-                )
+        refuse_unsupported_component(definition, file=file)
         return cls(definition)
 
     @property

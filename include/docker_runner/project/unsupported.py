@@ -1,0 +1,105 @@
+"""What Keboola offers and this runner does not (yet): refused where it is asked for, instead of silently ignored.
+
+Only settings without which a run would do something else than its author expects are refused; those that change
+nothing here (workspace options, GELF transport) are accepted and have no effect.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from docker_runner.errors import ConfigurationError
+
+_STAGING = ("local", "none")
+
+
+def refuse_unsupported_component(definition: Mapping[str, Any], *, file: Path | str | None = None) -> None:
+    """Refuse a component that needs what is not offered (D27).
+
+    Args:
+        definition: the checked definition, with defaults.
+        file: where it stands, for the error.
+
+    Raises:
+        ConfigurationError: names the key.
+    """
+    _refuse(_wishes_of_component(definition["data"]), file)
+
+
+def refuse_unsupported_configuration(
+    configuration: Mapping[str, Any], *, features: tuple[str, ...] = (), file: Path | str | None = None
+) -> None:
+    """Refuse a configuration that relies on what is not offered.
+
+    Args:
+        configuration: effective configuration, checked, with defaults.
+        features: features of its component.
+        file: where it stands, for the error.
+
+    Raises:
+        ConfigurationError: names the key.
+    """
+    runtime = configuration.get("runtime") or {}
+    if runtime.get("use_file_storage_only") and "allow-use-file-storage-only" in features:
+        problem = "Tables cannot be stored as files here; remove the key to store them as tables."
+        _refuse(iter([("runtime.use_file_storage_only", problem)]), file)
+    _refuse(_wishes_of_artifacts(configuration.get("artifacts") or {}), file)
+    storage = configuration.get("storage") or {}
+    _refuse(_wishes_of_input(storage.get("input") or {}), file)
+    _refuse(_wishes_of_output(storage.get("output") or {}), file)
+
+
+def _refuse(wishes: Iterator[tuple[str, str]], file: Path | str | None) -> None:
+    for key, problem in wishes:
+        raise ConfigurationError(problem, file=file, key=key)
+
+
+def _wishes_of_component(data: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    for direction in ("input", "output"):
+        staging = data["staging_storage"][direction]
+        if staging not in _STAGING:
+            yield (
+                f"data.staging_storage.{direction}",
+                f"Staging {staging!r} is not supported here: components get and give their data as files "
+                f"({' or '.join(repr(name) for name in _STAGING)}).",
+            )
+    for key in ("forward_token", "forward_token_details"):
+        if data[key]:
+            yield f"data.{key}", "There is no Keboola Storage token here that could be given to the component."
+    repository = data["definition"].get("repository") or {}
+    if repository.get("username") or repository.get("#password"):
+        yield (
+            "data.definition.repository",
+            "Logins to registries are not taken from definitions: log this machine in (docker login), or name an "
+            "Airflow connection in DOCKER_RUNNER_DOCKER_CONN_ID.",
+        )
+
+
+def _wishes_of_artifacts(artifacts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    for kind in ("runs", "custom", "shared"):
+        if (artifacts.get(kind) or {}).get("enabled"):
+            yield f"artifacts.{kind}.enabled", "Artifacts of earlier runs are not offered here."
+
+
+def _wishes_of_input(mapping: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    for index, table in enumerate(mapping.get("tables") or []):
+        file_type = table.get("file_type")
+        if file_type and file_type != "csv":
+            yield f"storage.input.tables[{index}].file_type", f"Tables are given as csv, not as {file_type!r}."
+
+
+def _wishes_of_output(mapping: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    # An empty text is what null becomes here anyway.
+    if mapping.get("treat_values_as_null") not in (None, [], "", [""]):
+        yield "storage.output.treat_values_as_null", "Storage keeps texts as they are; no value becomes null."
+    for index, table in enumerate(mapping.get("tables") or []):
+        key = f"storage.output.tables[{index}]"
+        if table.get("write_always"):
+            yield (
+                f"{key}.write_always",
+                "Tables of a failed run are not stored here: all results of a row are stored together, or none.",
+            )
+        if table.get("deduplication_strategy") == "insert":
+            yield f"{key}.deduplication_strategy", "Rows with the same primary key are always updated, not added."
