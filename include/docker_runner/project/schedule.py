@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from docker_runner.documents import read_object
+from docker_runner.errors import ConfigurationError
 
 
 @dataclass(frozen=True)
@@ -22,9 +24,14 @@ class Schedule:
         """Read a schedule's ``config.json``.
 
         Raises:
-            ConfigurationError: the file is not a schedule.
+            ConfigurationError: the file is not a schedule, or its time zone does not exist.
         """
         schedule = read_object(file, "schedule")["schedule"]
+        try:
+            ZoneInfo(schedule["timezone"])
+        except (ValueError, OSError, ZoneInfoNotFoundError):
+            problem = f"There is no time zone {schedule['timezone']!r}; write one such as UTC or Europe/Prague."
+            raise ConfigurationError(problem, file=file, key="schedule.timezone") from None
         return cls(
             cron=schedule["cronTab"],
             timezone=schedule["timezone"],

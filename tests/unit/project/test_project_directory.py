@@ -131,6 +131,11 @@ def test_an_unknown_configuration_is_named_with_similar_ones(built: ProjectBuild
             {"schedule": {}},
             r"s/config\.json: schedule: The key 'cronTab' is missing",
         ),
+        (
+            f"{FOLDER}/schedules/s/config.json",
+            {"schedule": {"cronTab": "0 6 * * *", "timezone": "Europe/Prag"}},
+            r"s/config\.json: schedule\.timezone: There is no time zone 'Europe/Prag'",
+        ),
     ],
 )
 def test_a_broken_file_is_named(built: ProjectBuilder, path: str, content: Any, problem: str) -> None:
