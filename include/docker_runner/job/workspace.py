@@ -16,6 +16,7 @@ on is complete.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -32,6 +33,7 @@ from docker_runner.interface.data_folder import DataFolder
 from docker_runner.job.definition import Job
 
 _NOT_CARRIED_ON = frozenset({"in", "out", "config.json", "config.yml"})
+_NAME_CHARACTERS = 200
 # What the runner makes or writes itself in the next `/data`: whatever else the container left there must not stay.
 _MADE_ANEW = ("user", "state.json", "state.yml")
 
@@ -190,8 +192,13 @@ def _source_record(stage: int) -> str:
 
 
 def folder_name(text: str) -> str:
-    """A text as the name of a folder: readable, safe, unique for different texts up to 80 characters."""
-    return re.sub(r"^\.|[^A-Za-z0-9_.-]", lambda match: f"~{ord(match[0]):x}", text)[:200]
+    """A text as the name of a folder: readable, safe, and another one for every other text."""
+    name = re.sub(r"^\.|[^A-Za-z0-9_.-]", lambda match: f"~{ord(match[0]):x}", text)
+    if len(name) <= _NAME_CHARACTERS:
+        return name
+    # What tells two runs of one configuration apart stands at the end, which would be cut off.
+    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+    return f"{name[: _NAME_CHARACTERS - len(digest) - 2]}~~{digest}"
 
 
 def fingerprint(folder: Path) -> dict[str, list[int]]:

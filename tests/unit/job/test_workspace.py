@@ -154,6 +154,12 @@ def test_names_of_folders_are_safe_and_differ() -> None:
     assert len(folder_name("ř" * 500)) <= 200
 
 
+def test_runs_of_a_configuration_with_a_long_name_have_folders_of_their_own() -> None:
+    dag = "vendor.ex-foo--" + "k" * 220
+    runs = [f"{dag}/manual__2025-01-01T00:00:0{second}+00:00" for second in range(3)]
+    assert len({folder_name(run) for run in runs}) == len(runs)
+
+
 REMOVE = """
 import os, sys
 from pathlib import Path
