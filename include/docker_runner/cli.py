@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import signal
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -24,16 +25,29 @@ USER_ERROR, APPLICATION_ERROR = 1, 2
 
 def main() -> None:
     """Run the command line; errors are one message on stderr, exit code 1 (the user's) or 2 (not the user's)."""
+    _end_in_order()
     try:
         app()
     except RunnerError as error:
         print(f"Error: {error}", file=sys.stderr)
         raise SystemExit(USER_ERROR if isinstance(error, UserError) else APPLICATION_ERROR) from None
-    except BrokenPipeError:
-        raise SystemExit(1) from None
-    except KeyboardInterrupt:
-        print("Interrupted; containers and folders of the run are removed.", file=sys.stderr)
-        raise SystemExit(130) from None
+    except OSError as error:
+        # A full disk, a folder of another user: the system's own words name the file.
+        print(f"Error: {error}", file=sys.stderr)
+        raise SystemExit(APPLICATION_ERROR) from None
+
+
+def _end_in_order() -> None:
+    """Let a request to end remove containers and folders with their secrets first, as Ctrl-C does."""
+
+    def end(number: int, _frame: object) -> None:
+        signal.signal(number, signal.SIG_IGN)
+        raise SystemExit(128 + number)
+
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        # A process that was started with nohup goes on.
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, end)
 
 
 @app.command()

@@ -22,6 +22,8 @@ logger = logging.getLogger(__name__)
 _READ_BYTES = 256 * 1024
 _CREATE_ATTEMPTS = 50
 _PAUSE_SECONDS = 0.2
+# Exit code of a process that was killed by SIGKILL.
+_KILLED = 137
 # Until a killed container has ended; longer only happens with a broken engine.
 _AFTER_KILL_SECONDS = 30
 
@@ -262,7 +264,7 @@ class _Run:
         return ContainerOutcome(
             container_id=self._id,
             exit_code=exit_code,
-            oom_killed=self._oom_killed(),
+            oom_killed=self._oom_killed() or (exit_code == _KILLED and not timed_out and self._oom_event()),
             timed_out=timed_out,
             seconds=seconds,
             stdout_tail=self._log.tail(Stream.STDOUT),
@@ -274,6 +276,27 @@ class _Run:
         try:
             with engine_errors(self._engine, f"Inspecting the container {self._spec.name}"):
                 return bool(self._client.inspect_container(self._id)["State"]["OOMKilled"])
+        except EngineError as error:
+            logger.warning("%s", error.message)
+            return False
+
+    def _oom_event(self) -> bool:
+        """Whether the engine reported that memory ran out.
+
+        When it learns of that only after the end of the process, it says so in its events but no more in the
+        container's state.
+        """
+        now = time.time()
+        age = time.monotonic() - self._started
+        try:
+            with engine_errors(self._engine, f"Looking for the end of the container {self._spec.name}"):
+                events = self._client.events(
+                    since=int(now - age) - 1,
+                    until=int(now) + 1,
+                    filters={"container": self._id, "event": "oom"},
+                    decode=True,
+                )
+                return any(True for _ in events)
         except EngineError as error:
             logger.warning("%s", error.message)
             return False
