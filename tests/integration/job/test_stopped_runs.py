@@ -1,0 +1,64 @@
+"""What is left of a run that somebody stops, and of one that cannot write."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import docker
+import pytest
+from tests.installation import SCRIPT, Installation
+
+from docker_runner.engine.containers import LABEL_PREFIX
+
+pytestmark = pytest.mark.engine
+
+
+def running(name: str) -> list[str]:
+    """Names of the containers of a configuration's run on the command line."""
+    client = docker.from_env()
+    try:
+        label = f"{LABEL_PREFIX}jobId=cli.{SCRIPT}.{name}"
+        return [item.name for item in client.containers.list(all=True, filters={"label": label})]
+    finally:
+        client.close()
+
+
+@pytest.mark.rules("CT-9", "LC-39")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_run_that_is_told_to_end_leaves_no_container_and_no_secret_behind(
+    installation: Installation, number: signal.Signals
+) -> None:
+    name = f"stopped-{number.name.lower()}-{os.getpid()}"
+    installation.script(name, "import time; print('begun', flush=True); time.sleep(60)")
+    command = [str(Path(sys.executable).with_name("docker-runner")), "run", f"{SCRIPT}/{name}"]
+    with subprocess.Popen(
+        command, env={**os.environ, **installation.environment}, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stderr is not None
+        assert any("begun" in line for line in process.stderr)
+        started = time.monotonic()
+        process.send_signal(number)
+        said = process.stderr.read()
+    assert process.returncode == 128 + number
+    assert "Traceback" not in said
+    assert time.monotonic() - started < 20
+    assert running(name) == []
+    assert installation.workspaces == []
+
+
+def test_a_folder_that_cannot_be_written_is_named_without_a_traceback(
+    installation: Installation, tmp_path: Path
+) -> None:
+    installation.script("any", "print(1)")
+    file = tmp_path / "file"
+    file.write_text("")
+    done = installation.command("run", f"{SCRIPT}/any", DOCKER_RUNNER_WORKSPACES=str(file / "workspaces"))
+    assert done.returncode == 2
+    assert done.stderr.startswith("Error: ")
+    assert str(file) in done.stderr
+    assert "Traceback" not in done.stderr
