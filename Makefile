@@ -36,6 +36,6 @@ test: check ## every test; sets up what is missing first
 bench: setup ## what a run costs beside a bare container, a no-op DAG, and with thousands of configurations
 	@$(PYTHON) -m tests.benchmarks
 
-clean: ## stop Airflow and remove everything that runs have left here
+clean: ## stop Airflow and remove everything that runs have left here, Storage too; encryption keys stay
 	@if [ -x $(PYTHON) ]; then $(PYTHON) scripts/airflow_local.py down; fi
-	rm -rf .local
+	@if [ -d .local ]; then find .local -mindepth 1 -maxdepth 1 ! -name keys -exec rm -rf {} +; fi

@@ -113,7 +113,8 @@ main() {
         return
     fi
     work=$(mktemp -d)
-    trap 'as_root rm -rf "$work"' EXIT
+    # Only mmdebstrap leaves what belongs to root.
+    trap 'rm -rf "$work" 2>/dev/null || as_root rm -rf "$work"' EXIT
     local root
     root=$(root_image)
     derive "$root"

@@ -8,6 +8,7 @@
 #   ENGINE_WAIT_SECONDS   how long to wait for an engine started here (60)
 set -euo pipefail
 
+PATH=$PATH:/usr/sbin:/sbin # where dockerd is, which Debian leaves out for users
 log_file=${DOCKERD_LOG:-/var/log/dockerd.log}
 wait_seconds=${ENGINE_WAIT_SECONDS:-60}
 read -ra engine_flags <<<"${DOCKERD_FLAGS:-}"
@@ -32,6 +33,24 @@ as_root() {
 }
 
 can_be_root() { [ "$(id -u)" -eq 0 ] || sudo -n true 2>/dev/null; }
+
+socket=/var/run/docker.sock
+
+may_not_use_socket() { [ -S "$socket" ] && [ ! -w "$socket" ]; }
+
+# Who is not root may use the engine only as a member of the group docker, and is one only after the next login. Until then
+# the socket of the engine that was installed or started here is this user's own.
+let_user_in() {
+    [ "$(id -u)" -ne 0 ] && [ -z "${DOCKER_HOST:-}" ] || return 0
+    local deadline=$((SECONDS + wait_seconds))
+    # The engine sets the socket's owner itself, before it answers.
+    until as_root docker version >/dev/null 2>&1 || [ "$SECONDS" -ge "$deadline" ]; do sleep 0.2; done
+    may_not_use_socket || return 0
+    say "letting $(id -un) use the engine: member of the group docker, which is as good as root on this machine"
+    if ! as_root usermod -aG docker "$(id -un)" || ! as_root chown "$(id -un)" "$socket"; then
+        stop "$(id -un) may not use the engine's socket: usermod -aG docker $(id -un), then log in again."
+    fi
+}
 
 install_engine() {
     command -v apt-get >/dev/null ||
@@ -67,6 +86,7 @@ start_engine() {
         as_root setsid --fork bash -c 'exec dockerd "${@:2}" >>"$1" 2>&1' dockerd "$log_file" "${engine_flags[@]}" \
             </dev/null >/dev/null 2>&1
     fi
+    let_user_in
     wait_for_engine
 }
 
@@ -100,10 +120,13 @@ main() {
     fi
     [ -z "${DOCKER_HOST:-}" ] || [ -n "${DOCKERD_FLAGS:-}" ] ||
         stop "DOCKER_HOST is ${DOCKER_HOST}, but no engine answers there. Unset it to use an engine on this machine."
-    if [ -S /var/run/docker.sock ] && [ ! -w /var/run/docker.sock ]; then
+    if may_not_use_socket; then
         stop "$(id -un) may not use the engine's socket: usermod -aG docker $(id -un), then log in again."
     fi
-    command -v dockerd >/dev/null || install_engine
+    command -v dockerd >/dev/null || {
+        install_engine
+        ! may_not_use_socket || let_user_in
+    }
     if version=$(answers); then
         say "Docker $version answers."
     else

@@ -3,6 +3,13 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
+# A password can be asked for only here: what follows runs in the background.
+if [ "$(id -u)" -ne 0 ] && [ -t 0 ] && command -v sudo >/dev/null && [ -z "${DOCKER_HOST:-}" ] &&
+    ! docker version >/dev/null 2>&1 && ! { [ -S /var/run/docker.sock ] && [ ! -w /var/run/docker.sock ]; }; then
+    echo "setup: no Docker engine answers; installing or starting one needs root."
+    sudo -v || true # scripts/ensure_engine.sh says what else can be done
+fi
+
 # The engine and the images take the longest and need nothing of the environment: both are made at the same time.
 images_log=$(mktemp)
 trap 'rm -f "$images_log"' EXIT
