@@ -34,6 +34,7 @@ from docker_runner.job.definition import Job
 
 _NOT_CARRIED_ON = frozenset({"in", "out", "config.json", "config.yml"})
 _NAME_CHARACTERS = 200
+_GONE = "The folders of this run are gone: it was stopped and cleaned up while this step was still at work."
 # What the runner makes or writes itself in the next `/data`: whatever else the container left there must not stay.
 _MADE_ANEW = ("user", "state.json", "state.yml")
 
@@ -104,7 +105,7 @@ class RowWorkspace:
         """Empty a staging folder and give it."""
         (self.folder / "manifests" / _source_record(0)).unlink(missing_ok=True)
         remove_tree(self.staged(kind))
-        self.staged(kind).mkdir(parents=True)
+        self._make(self.staged(kind))
         return self.staged(kind)
 
     def data(self, stage: int, *, extension: str = "json") -> DataFolder:
@@ -122,9 +123,11 @@ class RowWorkspace:
         without touching the originals.
 
         Raises:
-            ApplicationError: an earlier attempt changed its input files in place.
+            ApplicationError: an earlier attempt changed its input files in place, or the run's folders are gone.
             ConfigurationError: the previous container left links in place of its folders.
         """
+        if not self.folder.exists():
+            raise ApplicationError(_GONE)
         if stage > 0:
             self.data(stage - 1).refuse_replaced()
         source = self.source_of(stage)
@@ -132,14 +135,21 @@ class RowWorkspace:
         data = self.data(stage, extension=extension)
         remove_tree(data.root.parent)
         (self.folder / "manifests" / _source_record(stage + 1)).unlink(missing_ok=True)
-        data.root.mkdir(parents=True)
-        self.tmp(stage).mkdir()
+        self._make(data.root.parent, data.root, self.tmp(stage))
         _write(data.root.parent / "attempt", uuid.uuid4().hex)
         _link_tree(source, data.inputs)
         if stage > 0:
             self._carry_on(stage, data)
         data.make()
         return data
+
+    def _make(self, *folders: Path) -> None:
+        """Make folders, but never the run's own again: those that were removed meanwhile must stay away."""
+        try:
+            for folder in folders:
+                folder.mkdir()
+        except FileNotFoundError:
+            raise ApplicationError(_GONE) from None
 
     def attempt(self, stage: int) -> str:
         """Identity of what the n-th stage produced: another one whenever the stage is made anew."""

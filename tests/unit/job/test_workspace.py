@@ -65,6 +65,14 @@ def test_each_attempt_starts_from_what_was_loaded(folders: RowWorkspace) -> None
     assert folders.attempt(0) != first
 
 
+@pytest.mark.parametrize("gone", [".", "staged", "stages"])
+def test_a_step_that_is_still_at_work_does_not_make_removed_folders_again(folders: RowWorkspace, gone: str) -> None:
+    remove_tree(folders.folder / gone)
+    with pytest.raises(ApplicationError, match="stopped and cleaned up while this step was still at work"):
+        folders.make_stage(0) if gone != "staged" else folders.clear_staged("tables")
+    assert not (folders.folder / gone).exists()
+
+
 @pytest.mark.rules("DF-2", "DF-4", "DF-5", "PR-5", "PR-6", "ST-4", "ST-5")
 def test_what_an_image_left_is_the_input_of_the_next_one(folders: RowWorkspace) -> None:
     first = folders.make_stage(0)
