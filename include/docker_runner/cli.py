@@ -143,6 +143,7 @@ def encrypt(
     encrypted = encryptor.encrypt(read_json(file), scope)
     temporary = file.with_name(f"{file.name}.new")
     temporary.write_text(json.dumps(encrypted, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    temporary.chmod(file.stat().st_mode & 0o777)
     temporary.replace(file)
     print(f"Encrypted the # values of {file}.")
 

@@ -15,9 +15,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
-from docker_runner.errors import RunnerError
+from docker_runner.errors import ConfigurationError, RunnerError
 from docker_runner.job.plan import PULL_IMAGES, Kind, Step, row_steps
 from docker_runner.project.component import Component, ComponentRegistry
 from docker_runner.project.configuration import Configuration, Project, Row
@@ -33,6 +34,10 @@ if TYPE_CHECKING:
 # Airflow wants a moment from which schedules count; with catchup off the past is never run.
 _START = datetime(2024, 1, 1, tzinfo=UTC)
 _RETRIES = 3
+# Airflow takes 250 characters, for a task with its group too.
+_LONGEST_ID = 200
+_LONGEST_NAME = 250
+_LONGEST_TAG = 100
 _UNSAFE = re.compile(r"[^A-Za-z0-9_.-]")
 
 
@@ -72,7 +77,10 @@ class CachedRegistry(ComponentRegistry):
 
 def dag_id(component_id: str, config_id: str) -> str:
     """The stable id of a configuration's DAG, e.g. ``sample.daily-delays--new-york``."""
-    return _UNSAFE.sub(lambda match: f"_{ord(match[0]):x}_", f"{component_id}--{config_id}")
+    name = f"{component_id}--{config_id}"
+    if _UNSAFE.search(name):
+        name = _UNSAFE.sub(lambda match: f"_{ord(match[0]):x}_", name)
+    return name if len(name) <= _LONGEST_ID else f"{name[:180]}--{sha256(name.encode()).hexdigest()[:16]}"
 
 
 def _dag_or_error(name: str, key: Key, *, project: Project, registry: ComponentRegistry) -> DAG:
@@ -93,10 +101,10 @@ def _dag(name: str, configuration: Configuration, component: Component) -> DAG:
     schedule = _schedule(configuration)
     dag = DAG(
         name,
-        dag_display_name=f"{component.definition['name'] or component.id}: {configuration.name}",
+        dag_display_name=f"{component.definition['name'] or component.id}: {configuration.name}"[:_LONGEST_NAME],
         description=configuration.description.split("\n", 1)[0].lstrip("# ")[:200],
         doc_md=_documentation(configuration),
-        tags=[component.id, component.type],
+        tags=[component.id[:_LONGEST_TAG], component.type],
         schedule=schedule,
         start_date=_START,
         catchup=False,
@@ -114,7 +122,8 @@ def _dag(name: str, configuration: Configuration, component: Component) -> DAG:
     clean_up.as_teardown(setups=create, on_failure_fail_dagrun=True)
     # Set last: Airflow copies a DAG's params into each task that is made after them, and stores every copy.
     dag.params = ParamsDict(_params(configuration))
-    dag.validate_setup_teardown()  # type: ignore[no-untyped-call]
+    # Airflow would check this itself, but then one bad cron expression would take all DAGs of the file with it.
+    dag.validate()  # type: ignore[no-untyped-call]
     return dag
 
 
@@ -184,6 +193,13 @@ def _schedule(configuration: Configuration) -> Any:
     enabled = [schedule for schedule in configuration.schedules if schedule.enabled]
     if not enabled or configuration.is_disabled:
         return None
+    zones = {schedule.timezone for schedule in enabled}
+    if len(zones) > 1:
+        raise ConfigurationError(
+            f"The schedules of one configuration must have one time zone, not {' and '.join(sorted(zones))}.",
+            file=enabled[0].file,
+            key="schedule.timezone",
+        )
     from airflow.timetables.trigger import CronTriggerTimetable, MultipleCronTriggerTimetable
 
     if len(enabled) == 1:
@@ -237,7 +253,7 @@ def _error_dag(name: str, key: Key, error: str) -> DAG:
         name,
         doc_md=f"# This configuration cannot be run\n\n{error}",
         description=error[:200],
-        tags=[key[0], "broken"],
+        tags=[key[0][:_LONGEST_TAG], "broken"],
         schedule=None,
         start_date=_START,
         catchup=False,

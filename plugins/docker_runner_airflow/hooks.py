@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from docker_runner.engine.client import Engine
+from docker_runner.errors import EngineError
 
 if TYPE_CHECKING:
     from docker_runner.settings import Settings
@@ -28,4 +29,9 @@ def connect_engine(settings: Settings) -> Engine:
     from airflow.providers.docker.hooks.docker import DockerHook
 
     address = os.environ.get("DOCKER_HOST") or LOCAL_ENGINE
-    return Engine(DockerHook(docker_conn_id=settings.docker_conn_id, base_url=address).api_client, address=address)
+    try:
+        client = DockerHook(docker_conn_id=settings.docker_conn_id, base_url=address).api_client
+    except Exception as error:
+        # Airflow's and the registry's errors alike: a connection that is missing, a login that is refused.
+        raise EngineError(f"The Docker connection {settings.docker_conn_id!r} cannot be used: {error}") from error
+    return Engine(client, address=address)

@@ -49,21 +49,33 @@ class StepOperator(BaseOperator):
         except RunnerError as error:
             LOG.error("%s", error)
             raise StepFailed(str(error), can_be_repeated=not isinstance(error, UserError)) from None
+        except OSError as error:
+            LOG.error("%s", error)
+            raise StepFailed(str(error), can_be_repeated=True) from None
 
     def on_kill(self) -> None:
-        """Stop the run's containers when somebody stops the task; time is short, so nothing else is done here."""
-        if self.step.stage is not None and self._job_id:
-            from docker_runner.job.steps import stop_containers
+        """Stop the row's containers when somebody stops the task, and end the task.
 
-            stop_containers(self._job_id, self.tools())
+        Airflow only calls this and lets the task go on; without an end of its own it could start a container after
+        everything was cleaned up.
+        """
+        from docker_runner.job.steps import stop_containers
+
+        try:
+            if self.step.stage is not None and self._job_id:
+                stop_containers(self._job_id, self.tools(), row_id=self.row_id)
+        finally:
+            raise StepFailed("The task was stopped.", can_be_repeated=True)
 
     def work(self, context: Mapping[str, Any]) -> dict[str, Any]:
         """The step itself."""
         from docker_runner.job.steps import perform
 
         ti = context["ti"]
-        if self.row_id and self.row_id not in ti.xcom_pull(task_ids=CREATE_WORKSPACE.name)["rows"]:
-            raise AirflowSkipException(f"The row {self.row_id} is not part of this run.")
+        if self.row_id:
+            created = ti.xcom_pull(task_ids=CREATE_WORKSPACE.name) or {"rows": [self.row_id]}
+            if self.row_id not in created["rows"]:
+                raise AirflowSkipException(f"The row {self.row_id} is not part of this run.")
         manifests = {name: ti.xcom_pull(task_ids=self._task_id(name)) for name in self.step.takes}
         return perform(
             self.step, workspace=self.workspace(context), row_id=self.row_id, tools=self.tools(), manifests=manifests

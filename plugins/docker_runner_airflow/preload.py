@@ -8,6 +8,7 @@ import airflow.sdk
 import airflow.sdk.definitions.param
 import airflow.sdk.definitions.taskgroup
 import airflow.timetables.trigger
+import croniter
 import cryptography.fernet
 import cryptography.hazmat.primitives.kdf.hkdf
 import docker

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import re
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from docker_runner.engine.containers import LABEL_PREFIX, ContainerSpec, remove_
 from docker_runner.engine.images import PreparedImage
 from docker_runner.engine.networks import ensure_network
 from docker_runner.engine.redaction import Redactor
+from docker_runner.errors import UserError
 from docker_runner.interface.data_folder import DataFolder
 from docker_runner.interface.result import judge
 from docker_runner.interface.usage import read_usage
@@ -20,6 +23,7 @@ from docker_runner.job.definition import Job, JobDefinition, Stage
 from docker_runner.job.tools import Tools
 
 LABEL_JOB = f"{LABEL_PREFIX}jobId"
+LABEL_ROW = f"{LABEL_PREFIX}rowId"
 LONGEST_RUN_SECONDS = 86_400
 _LEVELS = {Stream.STDOUT: logging.INFO, Stream.STDERR: logging.ERROR}
 # Memory factor and CPUs by container size (CT-14, CT-15).
@@ -61,6 +65,10 @@ def run_stage(
         ComponentError: the component failed with a message of its own, or outgrew its limits (CT-30..CT-32).
         ApplicationError: any other failure (CT-33).
     """
+    if "container-root-user" in stage.component.features and os.geteuid() != 0:
+        raise UserError(
+            f"{stage.component.id} runs as root (container-root-user): only a root worker can take over its files."
+        )
     uid = tools.settings.container_uid
     spec = _spec(stage, job=job, row=row, data=data, tmp=tmp, environment=environment, image=image, uid=uid)
     ensure_network(tools.engine, spec.network)
@@ -133,8 +141,9 @@ def size_limits(stage: Stage, row: JobDefinition) -> tuple[int, float]:
 def container_name(stage: Stage, job: Job, row: JobDefinition) -> str:
     """A name that says whose container it is and that a later attempt makes again (CT-2)."""
     position = row.stages.index(stage)
-    parts = (job.id, row.row_id, str(position), stage.component.sanitized_id)
-    return re.sub(r"[^a-zA-Z0-9_.-]+", "-", "-".join(parts)).strip("-._")
+    identity = sha256(json.dumps([job.id, row.row_id, position]).encode()).hexdigest()[:8]
+    parts = (job.id, row.row_id, str(position), stage.component.sanitized_id, identity)
+    return re.sub(r"[^a-zA-Z0-9_.-]+", "-", "-".join(parts)).strip("-.")
 
 
 def _spec(

@@ -20,7 +20,7 @@ from docker_runner.interface.config_file import rendered
 from docker_runner.interface.environment import container_environment
 from docker_runner.interface.state import new_state, read_out_state, rendered_state
 from docker_runner.job.config import stage_config
-from docker_runner.job.containers import LABEL_JOB, run_stage, stop_stage
+from docker_runner.job.containers import LABEL_JOB, LABEL_ROW, run_stage, stop_stage
 from docker_runner.job.definition import Job, JobDefinition, Mode, Stage
 from docker_runner.job.plan import Kind, Step, row_steps
 from docker_runner.job.snapshots import snapshot_commit
@@ -108,7 +108,9 @@ def _perform(work: RowWork, steps: Mapping[str, Step]) -> Manifest:
 
 def create_workspace(job: Job, workspace: Workspace, tools: Tools) -> None:
     """Start a run: remove what an earlier attempt of the same run left, make the folders anew."""
-    _remove_leftovers(workspace, tools)
+    # Without a folder nothing was ever started, so the engine need not even be there.
+    if workspace.folder.exists():
+        clean_up(workspace, tools)
     workspace.create(job)
     for row in job.rows:
         names = ", ".join(stage.component.id for stage in row.stages)
@@ -256,24 +258,27 @@ def _unload_output(work: RowWork) -> Manifest:
 
 
 def clean_up(workspace: Workspace, tools: Tools) -> Manifest:
-    """Remove the run's containers, then its folders with everything in them (CT-9, LC-39)."""
-    removed = _remove_leftovers(workspace, tools)
-    return {"containers": removed}
+    """Remove the run's containers, then its folders with everything in them (CT-9, LC-39).
 
-
-def stop_containers(job_id: str, tools: Tools) -> int:
-    """Stop and remove every container of a run, found by its label; give their number."""
-    return remove_containers(tools.engine, {LABEL_JOB: job_id})
-
-
-def _remove_leftovers(workspace: Workspace, tools: Tools) -> int:
-    # Without a folder nothing was ever started, so the engine need not even be there.
-    if not workspace.folder.exists():
-        return 0
+    Raises:
+        EngineError: the engine does not answer, so containers may be left; the folders are removed all the same.
+    """
     try:
-        return stop_containers(workspace.job_id, tools)
+        return {"containers": stop_containers(workspace.job_id, tools)}
     finally:
         workspace.remove()
+
+
+def stop_containers(job_id: str, tools: Tools, *, row_id: str | None = None) -> int:
+    """Stop and remove the containers of a run, found by their labels; give their number.
+
+    Args:
+        job_id: the run.
+        tools: the engine.
+        row_id: only those of this row; of all rows by default.
+    """
+    row = {} if row_id is None else {LABEL_ROW: row_id}
+    return remove_containers(tools.engine, {LABEL_JOB: job_id, **row})
 
 
 def _extension(stage: Stage) -> str:

@@ -28,7 +28,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from docker_runner.errors import ApplicationError
+from docker_runner.errors import ApplicationError, UserError
 from docker_runner.interface.data_folder import DataFolder
 from docker_runner.job.definition import Job
 
@@ -123,7 +123,8 @@ class RowWorkspace:
         without touching the originals.
 
         Raises:
-            ApplicationError: an earlier attempt changed its input files in place, or the run's folders are gone.
+            UserError: an earlier attempt changed its input files in place; says what to clear.
+            ApplicationError: the run's folders are gone.
             ConfigurationError: the previous container left links in place of its folders.
         """
         if not self.folder.exists():
@@ -175,7 +176,7 @@ class RowWorkspace:
             _write(record, json.dumps(present))
         elif json.loads(record.read_text()) != present:
             before = "load_tables and load_files" if stage == 0 else "the container's step before this one"
-            raise ApplicationError(
+            raise UserError(
                 "An earlier attempt changed its input files in place, so this step cannot start from a clean input: "
                 f"clear {before} and all tasks after it."
             )

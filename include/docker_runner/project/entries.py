@@ -64,7 +64,7 @@ class ManifestEntries:
         branch: path of the branch's folder.
 
     Raises:
-        ConfigurationError: the branch is not there, or an item of the list has no ids.
+        ConfigurationError: the branch is not there.
     """
 
     def __init__(self, file: Path, manifest: Mapping[str, Any], *, folder: Path, branch: str) -> None:
@@ -77,26 +77,25 @@ class ManifestEntries:
                 file=file,
                 key="branches",
             )
-        self._items: dict[Key, tuple[int, Mapping[str, Any]]] = {}
+        self._items: dict[Key, tuple[int, Any]] = {}
         self._children: dict[Key, list[Key]] = {}
+        ids = {branch_id for branch_id, path in branches.items() if path == branch}
         for index, item in enumerate(manifest["configurations"] or []):
-            if not isinstance(item, dict) or "componentId" not in item or "id" not in item:
-                raise ConfigurationError(
-                    "Must be a map with branchId, componentId, id and path.",
-                    file=file,
-                    key=f"configurations[{index}]",
-                )
-            if branches.get(str(item.get("branchId"))) != branch:
-                continue
-            key = str(item["componentId"]), str(item["id"])
-            self._items[key] = index, item
-            parent = _parent(item)
-            if parent:
-                self._children.setdefault(parent, []).append(key)
+            try:
+                key, branch_id = (str(item["componentId"]), str(item["id"])), str(item["branchId"])
+            except (TypeError, KeyError):
+                # Kept under a name of its own, so that it shows itself and hides no other.
+                key, branch_id = (f"configurations[{index}]", ""), next(iter(ids))
+            if branch_id in ids:
+                self._items[key] = index, item
+                parent = _parent(item)
+                if parent:
+                    self._children.setdefault(parent, []).append(key)
 
     def keys(self) -> Iterator[Key]:
         """Those that can be run, in the manifest's order."""
-        return (key for key, (_, item) in self._items.items() if key[0] not in _NOT_RUN and not _parent(item))
+        children = {child for children in self._children.values() for child in children}
+        return (key for key in self._items if key[0] not in _NOT_RUN and key not in children)
 
     def get(self, key: Key) -> Entry | None:
         """The entry of a configuration, checked now.
@@ -167,8 +166,10 @@ def _found(folder: Path) -> Iterator[Entry]:
             yield Entry(schedule_key, folder=schedule.parent, parent=key)
 
 
-def _parent(item: Mapping[str, Any]) -> Key | None:
-    for relation in item.get("relations") or ():
+def _parent(item: Any) -> Key | None:
+    if not isinstance(item, dict) or "relations" not in item:
+        return None
+    for relation in item["relations"] or ():
         if isinstance(relation, dict) and relation.get("type") in _BELONGS_TO:
             return str(relation.get("componentId", "")), str(relation.get("configId", ""))
     return None

@@ -24,7 +24,7 @@ class Schedule:
         """Read a schedule's ``config.json``.
 
         Raises:
-            ConfigurationError: the file is not a schedule, or its time zone does not exist.
+            ConfigurationError: the file is not a schedule, its cron expression or its time zone does not exist.
         """
         schedule = read_object(file, "schedule")["schedule"]
         try:
@@ -32,6 +32,11 @@ class Schedule:
         except (ValueError, OSError, ZoneInfoNotFoundError):
             problem = f"There is no time zone {schedule['timezone']!r}; write one such as UTC or Europe/Prague."
             raise ConfigurationError(problem, file=file, key="schedule.timezone") from None
+        from croniter import croniter
+
+        if not croniter.is_valid(schedule["cronTab"]):
+            problem = f"{schedule['cronTab']!r} is not a cron expression; write one such as '0 6 * * *' (daily at six)."
+            raise ConfigurationError(problem, file=file, key="schedule.cronTab")
         return cls(
             cron=schedule["cronTab"],
             timezone=schedule["timezone"],

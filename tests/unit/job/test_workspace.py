@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from tests.builders import ProjectBuilder, write
 
-from docker_runner.errors import ApplicationError, ConfigurationError
+from docker_runner.errors import ApplicationError, ConfigurationError, UserError
 from docker_runner.job.workspace import RowWorkspace, Workspace, folder_name, remove_tree
 
 
@@ -99,7 +99,7 @@ def test_input_changed_in_place_is_noticed_and_told_what_to_clear(folders: RowWo
         data = folders.make_stage(1)
     with (data.inputs / "tables/t.csv").open("a") as file:
         file.write("spoilt")
-    with pytest.raises(ApplicationError, match=f"changed its input files in place, .*: clear {what}"):
+    with pytest.raises(UserError, match=f"changed its input files in place, .*: clear {what}"):
         folders.make_stage(stage)
     if stage:
         write(folders.make_stage(0).outputs / "tables/t.csv", "x")

@@ -116,12 +116,24 @@ def test_an_unknown_configuration_is_named_with_similar_ones(built: ProjectBuild
         built.project.configuration("vendor.ex-foo", "mian")
 
 
+def test_an_item_of_the_manifest_without_ids_shows_itself_and_hides_no_other(built: ProjectBuilder) -> None:
+    sound = {"branchId": 1, "componentId": "vendor.ex-foo", "id": "1", "path": "other/vendor.ex-foo/sound"}
+    built.write(".keboola/manifest.json", manifest({"id": 1}, sound, 7))
+    built.write("main/other/vendor.ex-foo/sound/config.json", {})
+    project = built.project
+    assert project.configurations() == [("configurations[0]", ""), ("vendor.ex-foo", "1"), ("configurations[2]", "")]
+    assert project.configuration("vendor.ex-foo", "1").configuration == {}
+    with pytest.raises(ConfigurationError, match=r"manifest\.json: configurations\[0\]: The key 'branchId' is missing"):
+        project.configuration("configurations[0]", "")
+    with pytest.raises(ConfigurationError, match=r"configurations\[2\]: Must be a map"):
+        project.configuration("configurations[2]", "")
+
+
 @pytest.mark.parametrize(
     ("path", "content", "problem"),
     [
         (".keboola/manifest.json", {"branches": []}, r"manifest\.json: The key 'configurations' is missing"),
         (".keboola/manifest.json", manifest(branches=[{"id": 1, "path": "prod"}]), "no branch with the path 'main'"),
-        (".keboola/manifest.json", manifest({"id": 1}), r"configurations\[0\]: Must be a map with branchId"),
         (f"{FOLDER}/config.json", "{", r"main/config\.json: This is not valid JSON \(line 1, column 2\)"),
         (f"{FOLDER}/config.json", [1], r"main/config\.json: The file must hold a map"),
         (f"{FOLDER}/meta.json", b"\xff", r"main/meta\.json: The file is not UTF-8"),
@@ -135,6 +147,11 @@ def test_an_unknown_configuration_is_named_with_similar_ones(built: ProjectBuild
             f"{FOLDER}/schedules/s/config.json",
             {"schedule": {"cronTab": "0 6 * * *", "timezone": "Europe/Prag"}},
             r"s/config\.json: schedule\.timezone: There is no time zone 'Europe/Prag'",
+        ),
+        (
+            f"{FOLDER}/schedules/s/config.json",
+            {"schedule": {"cronTab": "99 * * * *"}},
+            r"s/config\.json: schedule\.cronTab: '99 \* \* \* \*' is not a cron expression",
         ),
     ],
 )

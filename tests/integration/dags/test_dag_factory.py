@@ -1,0 +1,138 @@
+"""What DAGs Airflow gets from a project."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.installation import SCRIPT, Installation
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+
+PROCESSOR = {"definition": {"component": SCRIPT}}
+TABLES = {"input": {"tables": [{"source": "in.c-main.t"}]}}
+
+
+@pytest.fixture
+def installation(tmp_path: Path) -> Installation:
+    return Installation(tmp_path)
+
+
+def dags(installation: Installation) -> dict[str, Any]:
+    from docker_runner_airflow.dag_factory import build_dags
+
+    return build_dags(installation.settings)
+
+
+def upstream(dag: Any) -> dict[str, set[str]]:
+    return {task.task_id: set(task.upstream_task_ids) for task in dag.tasks}
+
+
+def schedule(installation: Installation, name: str, *schedules: dict[str, Any]) -> None:
+    file = installation.configuration(name, {})
+    for number, content in enumerate(schedules):
+        folder = file.parent / "schedules" / str(number)
+        folder.mkdir(parents=True)
+        (folder / "config.json").write_text(json.dumps({"schedule": content}))
+
+
+def test_a_configuration_has_only_the_tasks_that_it_needs(installation: Installation) -> None:
+    installation.configuration("plain", {})
+    processors = {"before": [PROCESSOR], "after": [PROCESSOR, PROCESSOR]}
+    installation.configuration("full", {"storage": TABLES, "processors": processors})
+    found = dags(installation)
+    assert upstream(found[f"{SCRIPT}--plain"]) == {
+        "create_workspace": set(),
+        "pull_images": {"create_workspace"},
+        "write_config": {"create_workspace", "pull_images"},
+        "run_component": {"write_config"},
+        "unload_output": {"run_component"},
+        "clean_up": {"create_workspace", "unload_output"},
+    }
+    full = upstream(found[f"{SCRIPT}--full"])
+    assert full["load_tables"] == {"create_workspace"}
+    assert full["write_config"] == {"load_tables", "pull_images"}
+    order = ["write_config", "before_1", "run_component", "after_1", "after_2", "unload_output"]
+    assert [full[later] for later in order[1:]] == [{earlier} for earlier in order[:-1]]
+
+
+@pytest.mark.rules("LC-23", "LC-81")
+def test_rows_run_one_after_the_other_or_as_many_at_once_as_wanted(installation: Installation) -> None:
+    rows: dict[str, Any] = {"a": {}, "b": {}, "c": {}}
+    installation.configuration("serial", {}, rows=rows)
+    installation.configuration("two", {"runtime": {"parallelism": "2"}}, rows=rows)
+    installation.configuration("all", {"runtime": {"parallelism": "infinity"}}, rows=rows)
+    found = dags(installation)
+    waits = {
+        name: [upstream(found[f"{SCRIPT}--{name}"])[f"row_{row}.write_config"] - {"pull_images"} for row in rows]
+        for name in ("serial", "two", "all")
+    }
+    assert waits == {
+        "serial": [set(), {"row_a.unload_output"}, {"row_b.unload_output"}],
+        "two": [set(), set(), {"row_a.unload_output"}],
+        "all": [set(), set(), set()],
+    }
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        [{"cronTab": "99 * * * *"}],
+        [{"cronTab": "* * *"}],
+        [{"cronTab": "0 6 * * *", "timezone": "Europe/Prag"}],
+        [{"cronTab": "0 6 * * *", "timezone": "UTC"}, {"cronTab": "0 7 * * *", "timezone": "Europe/Prague"}],
+    ],
+)
+def test_a_schedule_that_cannot_be_is_an_error_of_its_own_dag_only(
+    installation: Installation, broken: list[dict[str, Any]]
+) -> None:
+    schedule(installation, "broken", *broken)
+    schedule(installation, "sound", {"cronTab": "0 6 * * *", "timezone": "Europe/Prague"})
+    found = dags(installation)
+    assert "broken" in found[f"{SCRIPT}--broken"].tags
+    assert "schedule" in str(found[f"{SCRIPT}--broken"].doc_md)
+    assert "broken" not in found[f"{SCRIPT}--sound"].tags
+    assert type(found[f"{SCRIPT}--sound"].timetable).__name__ == "CronTriggerTimetable"
+
+
+def test_what_airflow_refuses_does_not_hide_the_other_dags(installation: Installation) -> None:
+    component = "vendor." + "x" * 120
+    installation.component(component, {})
+    installation.configuration("long-" + "y" * 160, {}, component=component)
+    installation.configuration("unknown", {}, component="vendor." + "z" * 230)
+    installation.configuration("sound", {})
+    found = dags(installation)
+    assert len(found) == 3
+    assert all(len(name) <= 250 for name in found)
+    assert "broken" not in found[f"{SCRIPT}--sound"].tags
+
+
+def test_an_unknown_component_and_broken_json_are_told_in_the_dags_documentation(installation: Installation) -> None:
+    installation.configuration("unknown", {}, component="vendor.nothing")
+    installation.configuration("json", {}).write_text("{")
+    found = dags(installation)
+    assert "'vendor.nothing' is not registered" in str(found["vendor.nothing--unknown"].doc_md)
+    assert "line 1, column 2" in str(found[f"{SCRIPT}--json"].doc_md)
+
+
+def test_a_task_builds_only_the_dag_that_it_belongs_to(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installation.configuration("wanted", {})
+    installation.configuration("other", {}).write_text("{ not even read")
+    monkeypatch.setenv("_AIRFLOW_PARSING_CONTEXT_DAG_ID", f"{SCRIPT}--wanted")
+    assert list(dags(installation)) == [f"{SCRIPT}--wanted"]
+
+
+def test_parsing_twice_gives_the_same_dag_version(installation: Installation) -> None:
+    from airflow.serialization.serialized_objects import DagSerialization
+
+    installation.configuration("same", {"storage": TABLES}, rows={"a": {}, "b": {}})
+    first, second = (
+        {name: DagSerialization.to_dict(dag) for name, dag in dags(installation).items()} for _ in range(2)
+    )
+    assert first == second
+    # Params stand in the DAG once, not in each of its tasks.
+    assert json.dumps(first).count("debug stores snapshots") == 1
