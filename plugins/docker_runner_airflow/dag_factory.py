@@ -56,9 +56,16 @@ def build_dags(settings: Settings | None = None) -> dict[str, DAG]:
     project, registry = Project(settings.project), CachedRegistry(settings)
     return {
         name: _dag_or_error(name, key, project=project, registry=registry)
-        for key in project.configurations()
+        for key in _candidates(project, wanted)
         if (name := dag_id(*key)) == wanted or wanted is None
     }
+
+
+def _candidates(project: Project, wanted: str | None) -> list[Key]:
+    """The configurations whose DAG may be the wanted one: nearly always one, told by the DAG's id itself."""
+    component_id, _, config_id = (wanted or "").partition("--")
+    key = component_id, config_id
+    return [key] if wanted and project.has(key) and dag_id(*key) == wanted else project.configurations()
 
 
 class CachedRegistry(ComponentRegistry):

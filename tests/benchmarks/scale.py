@@ -16,7 +16,7 @@ from tests.benchmarks.setting import DAG_FILE, environment, median, row, running
 
 SIZES = (10, 1000, 2000)
 PARSES = 3
-RUNS = 4
+RUNS = 8
 PARSED = "Worker startup parse complete"
 
 PARSE = """

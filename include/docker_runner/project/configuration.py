@@ -109,6 +109,10 @@ class Project:
         """Ids of the configurations that can be run, in the order of the manifest (or of the folders)."""
         return list(self._entries.keys())
 
+    def has(self, key: Key) -> bool:
+        """Whether there is such a configuration that can be run."""
+        return self._entries.has(key)
+
     def entry(self, component_id: str, config_id: str) -> Entry:
         """Find a configuration by its ids.
 

@@ -47,6 +47,9 @@ class Entries(Protocol):
     def keys(self) -> Iterator[Key]:
         """Those that can be run, in order."""
 
+    def has(self, key: Key) -> bool:
+        """Whether there is such a configuration that can be run."""
+
     def get(self, key: Key) -> Entry | None:
         """One of them, or one that belongs to another one; None when there is none."""
 
@@ -79,23 +82,30 @@ class ManifestEntries:
             )
         self._items: dict[Key, tuple[int, Any]] = {}
         self._children: dict[Key, list[Key]] = {}
-        ids = {branch_id for branch_id, path in branches.items() if path == branch}
+        own = {item["id"] for item in manifest["branches"] if item["path"] == branch}
+        own |= {str(branch_id) for branch_id in own}
+        # Every task goes through this loop once for each configuration of the project.
         for index, item in enumerate(manifest["configurations"] or []):
             try:
-                key, branch_id = (str(item["componentId"]), str(item["id"])), str(item["branchId"])
+                component_id, config_id, branch_id = item["componentId"], item["id"], item["branchId"]
+                ours = branch_id in own or str(branch_id) in own
             except (TypeError, KeyError):
                 # Kept under a name of its own, so that it shows itself and hides no other.
-                key, branch_id = (f"configurations[{index}]", ""), next(iter(ids))
-            if branch_id in ids:
+                component_id, config_id, ours = f"configurations[{index}]", "", True
+            if ours:
+                key = component_id, config_id if type(config_id) is str else str(config_id)
                 self._items[key] = index, item
-                parent = _parent(item)
-                if parent:
+                if type(item) is dict and "relations" in item and (parent := _parent(item)):
                     self._children.setdefault(parent, []).append(key)
 
     def keys(self) -> Iterator[Key]:
         """Those that can be run, in the manifest's order."""
         children = {child for children in self._children.values() for child in children}
         return (key for key in self._items if key[0] not in _NOT_RUN and key not in children)
+
+    def has(self, key: Key) -> bool:
+        """Whether there is such a configuration that can be run."""
+        return key in self._items and key[0] not in _NOT_RUN
 
     def get(self, key: Key) -> Entry | None:
         """The entry of a configuration, checked now.
@@ -135,6 +145,10 @@ class FolderEntries:
     def keys(self) -> Iterator[Key]:
         """Those that can be run, by their folders."""
         return (key for key, entry in self._entries.items() if key[0] not in _NOT_RUN and not entry.parent)
+
+    def has(self, key: Key) -> bool:
+        """Whether there is such a configuration that can be run."""
+        return key in self._entries and key[0] not in _NOT_RUN
 
     def get(self, key: Key) -> Entry | None:
         """The entry of a configuration."""
