@@ -30,7 +30,7 @@ class Rewritten:
 def ends_safely(file: CsvFile, dialect: Dialect, *, longest_bytes: int) -> bool:
     """Whether DuckDB's reader can be trusted with the end of a file.
 
-    It leaves out, without an error, a last record that is larger than its buffer (duckdb issue 25825) and, with one
+    It leaves out, without an error, a last record that is larger than its buffer (duckdb#25825) and, with one
     thread, a last record whose enclosure is not closed.
 
     Args:
