@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,7 +68,7 @@ class DataFolder:
 
     def remove_secrets(self) -> None:
         """Remove the files that hold secrets in plain text, whatever the container made of their folders."""
-        for file in (self.config_file, self.in_state):
+        for file in (self.config_file, self.in_state, self.out_state):
             if not file.parent.is_symlink() and (file.is_file() or file.is_symlink()):
                 file.unlink()
 
@@ -82,3 +83,10 @@ class DataFolder:
             *_ARTIFACTS,
         ):
             (self.root / name).mkdir(parents=True, exist_ok=True)
+
+
+def write_secret(file: Path, text: str) -> None:
+    """Write a new file that only its owner can read; what holds secrets in plain text is written by this."""
+    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+        stream.write(text)

@@ -1,4 +1,4 @@
-"""One container of a row: its limits, labels and user; its secrets are on disk only while it runs."""
+"""One container of a row: its limits, labels, user and verdict."""
 
 from __future__ import annotations
 
@@ -13,10 +13,9 @@ from typing import Any
 from docker_runner.engine.container_logs import Stream
 from docker_runner.engine.containers import LABEL_PREFIX, ContainerSpec, remove_containers, run_container
 from docker_runner.engine.images import PreparedImage
-from docker_runner.engine.networks import ensure_network
 from docker_runner.engine.redaction import Redactor
 from docker_runner.errors import UserError
-from docker_runner.interface.data_folder import DataFolder
+from docker_runner.interface.data_folder import DataFolder, write_secret
 from docker_runner.interface.result import judge
 from docker_runner.interface.usage import read_usage
 from docker_runner.job.definition import Job, JobDefinition, Stage
@@ -43,7 +42,7 @@ def run_stage(
     redactor: Redactor,
     tools: Tools,
 ) -> dict[str, Any]:
-    """Run one image to its end and judge the outcome.
+    """Run one image to its end and judge the outcome; the caller removes the secrets from the data folder.
 
     Args:
         stage: which image of the row.
@@ -71,20 +70,16 @@ def run_stage(
         )
     uid = tools.settings.container_uid
     spec = _spec(stage, job=job, row=row, data=data, tmp=tmp, environment=environment, image=image, uid=uid)
-    ensure_network(tools.engine, spec.network)
     tools.log.info("Running %s (%s).", stage.component.id, image.reference)
     lines = tools.log.getChild("component")
-    try:
-        _write_secret(data.config_file, config)
-        _hand_over(spec.user, data.root.parent)
-        outcome = run_container(
-            tools.engine,
-            spec,
-            lambda stream, line: lines.log(_LEVELS[stream], "%s", line),
-            redactor=redactor,
-        )
-    finally:
-        data.remove_secrets()
+    write_secret(data.config_file, config)
+    _hand_over(spec.user, data.root.parent)
+    outcome = run_container(
+        tools.engine,
+        spec,
+        lambda stream, line: lines.log(_LEVELS[stream], "%s", line),
+        redactor=redactor,
+    )
     judge(
         outcome,
         image=image.reference,
@@ -182,12 +177,6 @@ def _container_user(uid: int) -> str:
     if os.geteuid() != 0:
         return f"{os.geteuid()}:{os.getegid()}"
     return f"{uid}:{uid}"
-
-
-def _write_secret(file: Path, text: str) -> None:
-    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-        stream.write(text)
 
 
 def _hand_over(user: str | None, folder: Path) -> None:

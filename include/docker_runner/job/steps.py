@@ -17,6 +17,7 @@ from docker_runner.engine.images import PreparedImage, prepare_image
 from docker_runner.engine.redaction import Redactor
 from docker_runner.errors import ApplicationError
 from docker_runner.interface.config_file import rendered
+from docker_runner.interface.data_folder import DataFolder, write_secret
 from docker_runner.interface.environment import container_environment
 from docker_runner.interface.state import new_state, read_out_state, rendered_state
 from docker_runner.job.config import stage_config
@@ -178,15 +179,24 @@ def _run_container(work: RowWork) -> Manifest:
     # What a killed attempt left running must not write into the folders that are made now.
     stop_stage(stage, job=work.job, row=row, tools=tools)
     data = folders.make_stage(position, extension=_extension(stage))
+    try:
+        return _run_in(data, stage, work=work)
+    finally:
+        # However it went: config file and states hold secrets in plain text and are not needed any more.
+        data.remove_secrets()
+
+
+def _run_in(data: DataFolder, stage: Stage, *, work: RowWork) -> Manifest:
+    row, folders, tools = work.row, work.folders, work.tools
+    position = row.stages.index(stage)
     content, secrets = stage_config(stage, row, tools)
     redactor = Redactor(secrets)
     if stage.is_main:
         state = decrypted_state(row, folders, tools)
         redactor.add(secret_values(state))
-        data.in_state.write_text(rendered_state(state, extension=data.extension), encoding="utf-8")
+        write_secret(data.in_state, rendered_state(state, extension=data.extension))
     if row.mode is Mode.DEBUG:
         tools.storage.commit(snapshot_commit(row, folders, stage=position, config=content, redactor=redactor))
-    image = PreparedImage.from_manifest(work.manifests["pull_images"]["images"][stage.image_reference])
     manifest = run_stage(
         stage,
         job=work.job,
@@ -195,7 +205,7 @@ def _run_container(work: RowWork) -> Manifest:
         tmp=folders.tmp(position),
         config=rendered(content, extension=data.extension),
         environment=container_environment(stage.component, row.identity, parameters=content["parameters"]),
-        image=image,
+        image=PreparedImage.from_manifest(work.manifests["pull_images"]["images"][stage.image_reference]),
         redactor=redactor,
         tools=tools,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from pathlib import Path
 
 import docker
@@ -12,6 +13,9 @@ import pytest
 from tests.installation import SCRIPT, Installation
 
 from docker_runner.errors import ApplicationError, ComponentError, ConfigurationError, NotFoundError, UserError
+from docker_runner.job.plan import row_steps
+from docker_runner.job.steps import clean_up, create_workspace, perform
+from docker_runner.job.workspace import Workspace
 
 pytestmark = pytest.mark.engine
 
@@ -266,3 +270,27 @@ def test_a_configuration_that_is_running_is_not_started_a_second_time(installati
     )
     assert first.result().returncode == 0
     assert installation.command("run", f"{SCRIPT}/once").returncode == 0
+
+
+@pytest.mark.rules("LC-39", "ST-5")
+@pytest.mark.parametrize("ending", ["", "raise SystemExit(1)"])
+def test_when_a_container_has_ended_no_secret_is_left_in_the_folders_of_the_run(
+    installation: Installation, ending: str
+) -> None:
+    secret = "s3cret-of-the-folder"
+    encrypted = installation.command("encrypt", "--component", SCRIPT, "--value", input=secret).stdout.strip()
+    script = (
+        "import json; assert json.load(open('/data/in/state.json')) == {}\n"
+        f"json.dump({{'#token': c['parameters']['#password']}}, open('/data/out/state.json', 'w'))\n{ending}"
+    )
+    installation.configuration("secret", {"parameters": {"script": script, "#password": encrypted}})
+    job, tools = installation.job("secret"), installation.tools()
+    workspace = Workspace(tools.settings.workspaces, job.id)
+    create_workspace(job, workspace, tools)
+    step = next(step for step in row_steps({}, job.rows[0].component) if step.name == "run_component")
+    with pytest.raises(ComponentError) if ending else nullcontext():
+        perform(step, workspace=workspace, row_id="", tools=tools, manifests={})
+    files = [path for path in workspace.folder.rglob("*") if path.is_file()]
+    assert files
+    assert [path.name for path in files if secret.encode() in path.read_bytes()] == []
+    clean_up(workspace, tools)
