@@ -76,6 +76,7 @@ def run(
         request=JobRequest.from_params({"mode": mode, "tag": tag, "rows": row or [], "variables": variables}),
         job_id=f"cli.{component_id}.{config_id}",
         run_id=f"cli-{_now()}",
+        features=settings.features,
     )
     tools = Tools(settings, log=_log())
     result = run_job(job, tools, on_step=_report_step)

@@ -10,16 +10,38 @@
 | ``DOCKER_RUNNER_UID`` | user and group id of containers when the runner is root | ``1000`` |
 | ``DOCKER_RUNNER_KEYS`` | encryption keys, comma separated, the first one encrypts | the file ``<home>/keys`` |
 | ``DOCKER_RUNNER_DOCKER_CONN_ID`` | Airflow connection of the engine | ``DOCKER_HOST`` or the local socket |
+| ``DOCKER_RUNNER_BRANCH`` | folder of the project's branch that is run | the default branch |
+| ``DOCKER_RUNNER_FEATURES`` | features of the project, comma separated | ``queuev2,artifacts,new-native-types`` |
+| ``DOCKER_RUNNER_VAULT`` | JSON file with the values of ``{{ vault.… }}`` | ``<home>/vault.json`` |
+| ``DOCKER_RUNNER_KBC_URL`` | Keboola Storage for components that talk to it themselves | none |
+| ``DOCKER_RUNNER_KBC_TOKEN`` | token for it, given to components with ``forward_token`` only | none |
+| ``DOCKER_RUNNER_KBC_TOKEN_DESCRIPTION`` | what such components are told of the token | none |
+| ``DOCKER_RUNNER_KBC_PROJECT_NAME`` | what such components are told of the project | none |
+
+Without ``queuev2`` Keboola's Python client leaves ``write_always`` out of manifests; without ``artifacts`` there are no
+artifacts, without ``new-native-types`` every column is a text.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from docker_runner.errors import UserError
+
+DEFAULT_FEATURES = ("queuev2", "artifacts", "new-native-types")
+
+
+@dataclass(frozen=True)
+class ForwardedToken:
+    """The Keboola Storage token that components with ``forward_token`` get (EV-13, EV-14); empty when there is none."""
+
+    token: str = field(default="", repr=False)
+    url: str = ""
+    description: str = ""
+    project_name: str = ""
 
 
 @dataclass(frozen=True)
@@ -32,7 +54,11 @@ class Settings:
     storage: str
     workspaces: Path
     container_uid: int
+    vault: Path
     docker_conn_id: str = ""
+    branch: str = ""
+    features: tuple[str, ...] = DEFAULT_FEATURES
+    forwarded_token: ForwardedToken = ForwardedToken()
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Settings:
@@ -56,5 +82,21 @@ class Settings:
             storage=env.get("DOCKER_RUNNER_STORAGE") or f"ducklake:sqlite:{home}/storage/catalog.sqlite",
             workspaces=Path(env.get("DOCKER_RUNNER_WORKSPACES") or home / "workspaces").absolute(),
             container_uid=int(uid),
+            vault=Path(env.get("DOCKER_RUNNER_VAULT") or home / "vault.json").absolute(),
             docker_conn_id=env.get("DOCKER_RUNNER_DOCKER_CONN_ID", ""),
+            branch=env.get("DOCKER_RUNNER_BRANCH", ""),
+            features=_features(env.get("DOCKER_RUNNER_FEATURES")),
+            forwarded_token=ForwardedToken(
+                token=env.get("DOCKER_RUNNER_KBC_TOKEN", ""),
+                url=env.get("DOCKER_RUNNER_KBC_URL", ""),
+                description=env.get("DOCKER_RUNNER_KBC_TOKEN_DESCRIPTION", ""),
+                project_name=env.get("DOCKER_RUNNER_KBC_PROJECT_NAME", ""),
+            ),
         )
+
+
+def _features(text: str | None) -> tuple[str, ...]:
+    """The features as listed; an empty list is none, no variable is the default."""
+    if text is None:
+        return DEFAULT_FEATURES
+    return tuple(name for part in text.split(",") if (name := part.strip()))

@@ -123,6 +123,7 @@ class CreateWorkspaceOperator(StepOperator):
             request=JobRequest.from_params(context["params"]),
             job_id=job_id(context),
             run_id=context["run_id"],
+            features=settings.features,
         )
         create_workspace(job, self.workspace(context), self.tools())
         return described(job, selected=[row.row_id for row in job.rows])

@@ -9,13 +9,16 @@ from typing import Any
 
 from docker_runner.project.component import Component
 
-# `queuev2` tells Keboola's Python client that `write_always` may stand in manifests (EV-21).
-FEATURE_GATES = ("queuev2",)
-
 
 @dataclass(frozen=True)
 class RunIdentity:
-    """Who runs: ids that every container of a run is told."""
+    """Who runs: ids that every container of a run is told.
+
+    Attributes:
+        branch_id: the project's branch, empty when the project has no manifest.
+        is_dev_branch: the branch is a development branch, not the default one (BR-1).
+        features: features of the project.
+    """
 
     run_id: str
     project_id: str
@@ -25,6 +28,8 @@ class RunIdentity:
     row_id: str
     branch_id: str
     mode: str
+    is_dev_branch: bool = False
+    features: tuple[str, ...] = ()
 
 
 def container_environment(component: Component, identity: RunIdentity, *, parameters: Any) -> dict[str, str]:
@@ -44,7 +49,7 @@ def container_environment(component: Component, identity: RunIdentity, *, parame
         "KBC_COMPONENTID": component.id,
         "KBC_STACKID": identity.stack_id,
         "KBC_STAGING_FILE_PROVIDER": "local",
-        "KBC_PROJECT_FEATURE_GATES": ",".join(FEATURE_GATES),
+        "KBC_PROJECT_FEATURE_GATES": ",".join(identity.features),
         "KBC_COMPONENT_RUN_MODE": identity.mode,
     }
     if identity.row_id:

@@ -72,7 +72,21 @@ class JobDefinition:
     @property
     def state_key(self) -> StateKey:
         """Whose state this is (ST-7)."""
-        return StateKey(self.component.id, self.config_id, self.row_id, self.identity.branch_id)
+        return StateKey(self.component.id, self.config_id, self.row_id, self.branch_prefix)
+
+    @property
+    def branch_prefix(self) -> str:
+        """Id of the development branch, which marks what belongs to it in Storage; empty in the default branch."""
+        return self.identity.branch_id if self.identity.is_dev_branch else ""
+
+    @property
+    def data_type_support(self) -> str:
+        """``authoritative``, ``hints`` or ``none``: whether tables get typed columns (OM-90)."""
+        if "new-native-types" not in self.identity.features:
+            return "none"
+        output = (self.configuration.get("storage") or {}).get("output") or {}
+        registered = self.component.definition["dataTypesConfiguration"].get("dataTypesSupport")
+        return str(output.get("data_type_support") or registered or "none")
 
     @property
     def extension(self) -> str:
@@ -151,7 +165,7 @@ class Job:
                 stages=tuple(
                     Stage(**{**stage, "component": components[stage["component"]]}) for stage in row["stages"]
                 ),
-                identity=RunIdentity(**row["identity"]),
+                identity=RunIdentity(**{**row["identity"], "features": tuple(row["identity"]["features"])}),
                 variables=row["variables"],
             )
             for row in content["rows"]

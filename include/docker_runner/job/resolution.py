@@ -19,6 +19,7 @@ from docker_runner.project.rows import effective_configurations, selected_rows
 from docker_runner.project.shared_code import with_shared_code
 from docker_runner.project.unsupported import refuse_unsupported_configuration
 from docker_runner.project.variables import VariableValues, with_variables
+from docker_runner.settings import DEFAULT_FEATURES
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,7 @@ def resolve_job(
     request: JobRequest,
     job_id: str,
     run_id: str,
+    features: tuple[str, ...] = DEFAULT_FEATURES,
 ) -> Job:
     """Resolve everything that runs, before anything runs (LC-5).
 
@@ -83,6 +85,7 @@ def resolve_job(
         request: what was asked for.
         job_id: identity of the run in names of containers and folders.
         run_id: what components see as ``KBC_RUNID``.
+        features: features of the project (section 2.3).
 
     Raises:
         UserError: the configuration, its rows, variables or components cannot be used; names file and key.
@@ -96,7 +99,7 @@ def resolve_job(
     rows = tuple(
         _definition(
             row, content, configuration=configuration, component=component, project=project, registry=registry,
-            request=request, run_id=run_id,
+            request=request, run_id=run_id, features=features,
         )
         for row, content in effective
         if (row.id if row else "") in selected
@@ -114,6 +117,7 @@ def _definition(
     registry: ComponentRegistry,
     request: JobRequest,
     run_id: str,
+    features: tuple[str, ...],
 ) -> JobDefinition:
     file = row.file if row else configuration.file
     try:
@@ -136,6 +140,7 @@ def _definition(
         row_id=row.id if row else "",
         branch_id="",
         mode=request.mode.value,
+        features=features,
     )
     return JobDefinition(
         component=component,

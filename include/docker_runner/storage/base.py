@@ -22,6 +22,33 @@ class Operator(StrEnum):
     NE = "ne"
 
 
+class BaseType(StrEnum):
+    """Types of columns that every Storage knows (OM-92)."""
+
+    STRING = "STRING"
+    INTEGER = "INTEGER"
+    NUMERIC = "NUMERIC"
+    FLOAT = "FLOAT"
+    BOOLEAN = "BOOLEAN"
+    DATE = "DATE"
+    TIMESTAMP = "TIMESTAMP"
+
+
+@dataclass(frozen=True)
+class ColumnType:
+    """Type of a column in a typed table.
+
+    Attributes:
+        length: as written, e.g. ``38,2`` for NUMERIC or ``255`` for STRING; empty for the type's own.
+        default: text of the value that rows get which were there before the column; None for none.
+    """
+
+    base: BaseType
+    length: str = ""
+    default: str | None = None
+    nullable: bool = True
+
+
 @dataclass(frozen=True)
 class Where:
     """Rows whose ``column`` is (``eq``) or is not (``ne``) one of ``values``."""
@@ -53,7 +80,10 @@ class MetadataItem:
 
 @dataclass(frozen=True)
 class Table:
-    """A table as Storage knows it. ``columns`` are in table order and do not contain the internal ``_timestamp``."""
+    """A table as Storage knows it. ``columns`` are in table order and do not contain the internal ``_timestamp``.
+
+    ``types`` has an entry for each column of a typed table and is empty for a table whose columns are texts.
+    """
 
     id: str
     columns: tuple[str, ...]
@@ -65,6 +95,7 @@ class Table:
     bytes: int
     metadata: tuple[MetadataItem, ...] = ()
     column_metadata: Mapping[str, tuple[MetadataItem, ...]] = field(default_factory=dict)
+    types: Mapping[str, ColumnType] = field(default_factory=dict)
 
     @property
     def bucket(self) -> str:
@@ -84,6 +115,7 @@ class Bucket:
     id: str
     created: datetime
     tables: int
+    metadata: tuple[MetadataItem, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -113,13 +145,18 @@ class StoredFile:
 
 @dataclass(frozen=True)
 class FileQuery:
-    """Which files: all ``tags`` present, none of ``without_tags``, newest first, at most ``limit``."""
+    """Which files: all ``tags`` present, none of ``without_tags``, newest first, at most ``limit``.
+
+    ``query`` is a full-text query of the file index, e.g. ``tags:a AND NOT tags:b`` or ``name:*.zip`` (IF-3); it is
+    one more condition that must hold.
+    """
 
     tags: tuple[str, ...] = ()
     without_tags: tuple[str, ...] = ()
     ids: tuple[int, ...] = ()
     since_id: int | None = None
     created_since: datetime | None = None
+    query: str = ""
     limit: int = 100
 
 
@@ -136,7 +173,15 @@ class TableLoad:
         incremental: add and update rows instead of replacing all of them (OM-54).
         delete_where: rows of the existing table to delete first (OM-55).
         metadata, column_metadata: set after the load, replacing entries of the same key and provider.
-        created_metadata: set as well when the load creates the table (OM-81).
+        created_metadata: set as well when the load creates the table (OM-81), and on the bucket when it creates that
+            (OM-80).
+        types: type of each column when the table is to be typed, by name (OM-90); empty for a table of texts. Loads
+            into a typed table convert texts; ``''`` is NULL in columns that are no texts.
+        from_schema: the columns come from a schema: what does not fit the table is an error where it would be a
+            warning without one (OM-62, OM-95).
+        null_values: texts that are stored as NULL (OM-53), outside of the primary key.
+        deduplicate: rows with the same primary key are reduced to one and update the table's; otherwise all are
+            added (OM-18).
     """
 
     table_id: str
@@ -151,6 +196,10 @@ class TableLoad:
     metadata: tuple[MetadataItem, ...] = ()
     column_metadata: Mapping[str, tuple[MetadataItem, ...]] = field(default_factory=dict)
     created_metadata: tuple[MetadataItem, ...] = ()
+    types: Mapping[str, ColumnType] = field(default_factory=dict)
+    from_schema: bool = False
+    null_values: tuple[str, ...] = ()
+    deduplicate: bool = True
 
 
 @dataclass(frozen=True)
@@ -220,6 +269,9 @@ class Storage(Protocol):
     def buckets(self) -> Sequence[Bucket]:
         """All buckets, by id."""
 
+    def bucket(self, bucket_id: str) -> Bucket | None:
+        """One bucket with its metadata; None when there is none."""
+
     def tables(self, bucket: str | None = None) -> Sequence[Table]:
         """All tables, or those of one bucket, by id."""
 
@@ -235,8 +287,11 @@ class Storage(Protocol):
         where: Where | None = None,
         changed_since: datetime | None = None,
         limit: int | None = None,
+        file_type: str = "csv",
     ) -> Exported:
         """Write a table as CSV (IM-36): header, every field quoted, newline line ends, NULL as empty text.
+
+        With ``file_type`` ``parquet`` it becomes a Parquet file instead (IM-15), typed columns with their types.
 
         ``changed_since`` gives the rows changed after, not at, that time: with a table's ``last_import_date``, kept to
         the microsecond, exactly what later loads changed (IM-30).

@@ -11,7 +11,7 @@ from docker_runner.interface.environment import RunIdentity, container_environme
 
 IDENTITY = RunIdentity(
     run_id="1.2", project_id="7", stack_id="connection.example.com", config_id="main", config_version="3",
-    row_id="", branch_id="", mode="run",
+    row_id="", branch_id="", mode="run", features=("queuev2",),
 )  # fmt: skip
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from docker_runner.errors import NotFoundError
+from docker_runner.errors import NotFoundError, UserError
 from docker_runner.storage.base import (
     Bucket,
     Commit,
@@ -61,6 +61,10 @@ class Lake:
             for bucket, document in found.items()
         ]
 
+    def bucket(self, bucket_id: str) -> Bucket | None:
+        """One bucket with its metadata; None when there is none."""
+        return next((bucket for bucket in self.buckets() if bucket.id == bucket_id), None)
+
     def tables(self, bucket: str | None = None) -> Sequence[Table]:
         """All tables, or those of one bucket, by id."""
         with self._reading() as run:
@@ -83,8 +87,11 @@ class Lake:
         where: Where | None = None,
         changed_since: datetime | None = None,
         limit: int | None = None,
+        file_type: str = "csv",
     ) -> Exported:
         """Write a table as CSV. ``changed_since`` gives the rows changed after, not at, that time (IM-30)."""
+        if file_type != "csv":
+            raise UserError(f"Tables are given as csv, not as {file_type!r}.")
         with self._reading():
             return export(
                 self._connection,
