@@ -3,7 +3,7 @@
 # Python must be allowed to keep its bytecode: every start would be three times slower without it.
 unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
-.PHONY: help setup run up down test check bench clean
+.PHONY: help setup run up down test check rules bench clean
 PYTHON := .venv/bin/python
 DAG := sample.daily-delays--new-york-delays
 
@@ -32,6 +32,9 @@ check: setup ## lint, format, types
 test: check ## every test; sets up what is missing first
 	@$(PYTHON) -m pytest -n 2 -m "not airflow"
 	@$(PYTHON) -m pytest -m airflow
+
+rules: setup ## which tests prove each rule of the contract (docs/contract.md); fails when a rule has none
+	@$(PYTHON) scripts/rules.py
 
 bench: setup ## what a run costs beside a bare container, a no-op DAG, and with thousands of configurations
 	@$(PYTHON) -m tests.benchmarks
