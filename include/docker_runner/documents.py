@@ -5,31 +5,18 @@ Everything that a person or a component wrote passes through here once; behind i
 
 from __future__ import annotations
 
-import difflib
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping
 from datetime import date
-from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from docker_runner.errors import ConfigurationError
-
-if TYPE_CHECKING:
-    from jsonschema import ValidationError
-    from jsonschema.protocols import Validator
+from docker_runner.positions import line_of
+from docker_runner.schemas import load_schema, violations, with_defaults
 
 HIDDEN = "[hidden]"
-_TYPE_NAMES = {
-    "object": "a map",
-    "array": "a list",
-    "string": "a text",
-    "number": "a number",
-    "integer": "a whole number",
-    "boolean": "true or false",
-    "null": "null",
-}
 
 
 def read_json(path: Path) -> Any:
@@ -160,90 +147,36 @@ def checked(document: Any, schema: str, *, file: Path | str | None = None, key: 
     Args:
         document: parsed JSON.
         schema: name of the schema in ``include/schemas``.
-        file: what an error names as the file.
+        file: what an error names as the file; a path is read again to find the line.
         key: dotted path of the document inside that file.
 
     Raises:
         ConfigurationError: the first thing that is wrong: where it is and what would be right (CF-33, CF-34).
     """
-    from jsonschema.exceptions import relevance
-
-    errors = sorted(_validator(schema).iter_errors(document), key=relevance, reverse=True)
-    if errors:
-        error = errors[0]
-        while error.context and not _description(error):
-            error = min(error.context, key=lambda child: -len(child.absolute_path))
-        path = key + "".join(_path_part(part) for part in error.absolute_path)
-        raise ConfigurationError(_explain(error), file=file, key=path.lstrip("."))
-    return _with_defaults(document, load_schema(schema))
+    for error in problems(document, schema, file=file, key=key):
+        raise error
+    return with_defaults(document, load_schema(schema))
 
 
-def compile_schemas() -> None:
-    """Load and compile every schema ahead of its first use, for processes that fork others."""
-    for path in _schema_folder().glob("*.json"):
-        _validator(path.stem).is_valid({})
+def problems(
+    document: Any, schema: str, *, file: Path | str | None = None, key: str = "", placeholders: bool = False
+) -> Iterator[ConfigurationError]:
+    """Everything that is wrong in a document, as :func:`checked` would raise it; the most telling first.
+
+    Args:
+        document: parsed JSON.
+        schema: name of the schema in ``include/schemas``.
+        file: what the errors name as the file; a path is read again to find the lines.
+        key: dotted path of the document inside that file.
+        placeholders: the document is a template whose placeholders are not replaced yet.
+    """
+    for found in violations(document, schema, placeholders=placeholders):
+        line = line_of(file, _joined(key, found.place)) if isinstance(file, Path) else None
+        yield ConfigurationError(found.problem, file=file, key=_joined(key, found.key), line=line)
 
 
-def _schema_folder() -> Path:
-    package = Path(__file__).parent
-    installed = package / "schemas"
-    return installed if installed.is_dir() else package.parent / "schemas"
-
-
-@lru_cache
-def load_schema(name: str) -> dict[str, Any]:
-    """Load a schema by name, e.g. ``configuration``."""
-    path = _schema_folder() / f"{name}.json"
-    schema: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return schema
-
-
-@lru_cache
-def _validator(name: str) -> Validator:
-    from jsonschema import Draft202012Validator
-
-    return Draft202012Validator(load_schema(name))
-
-
-def _path_part(part: str | int) -> str:
-    return f"[{part}]" if isinstance(part, int) else f".{part}"
-
-
-def _explain(error: ValidationError) -> str:
-    """Say what is wrong and what would be right, in the words of somebody who edits the file."""
-    expected: Any = error.validator_value
-    described = _description(error)
-    if error.validator == "additionalProperties" and isinstance(error.instance, Mapping):
-        known = sorted(_schema_of(error).get("properties", {}))
-        unknown = sorted(str(name) for name in error.instance if name not in known)
-        near = difflib.get_close_matches(unknown[0], known, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"known keys are {', '.join(known)}."
-        return f"Unknown key {unknown[0]!r}; {hint}"
-    if error.validator == "required":
-        present: Any = error.instance
-        missing = sorted(name for name in expected if name not in present)
-        return f"The key {missing[0]!r} is missing."
-    if described:
-        return f"Must be {described}, not {_shown(error.instance)}."
-    if error.validator == "type":
-        names = [expected] if isinstance(expected, str) else list(expected)
-        return f"Must be {' or '.join(_TYPE_NAMES[name] for name in names)}, not {_shown(error.instance)}."
-    if error.validator == "enum":
-        allowed = ", ".join(repr(value) for value in expected if value not in ("", None))
-        return f"Must be one of {allowed}, not {_shown(error.instance)}."
-    if error.validator == "minLength":
-        return "Must not be empty."
-    if error.validator == "maxItems":
-        return "Must be a map, not a list."
-    return f"{error.message}."
-
-
-def _description(error: ValidationError) -> str:
-    return str(_schema_of(error).get("description", ""))
-
-
-def _schema_of(error: ValidationError) -> Mapping[str, Any]:
-    return error.schema if isinstance(error.schema, Mapping) else {}
+def _joined(outer: str, inner: str) -> str:
+    return f"{outer}{inner}" if inner.startswith("[") else ".".join(part for part in (outer, inner) if part)
 
 
 def scalar_text(value: Any) -> str:
@@ -251,30 +184,6 @@ def scalar_text(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     return "" if value is None else str(value)
-
-
-def _shown(value: Any) -> str:
-    """Name a wrong value without repeating what could be long or secret."""
-    if isinstance(value, Mapping):
-        return "a map"
-    if isinstance(value, list):
-        return "a list"
-    text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= 40 else f"{text[:37]}…"
-
-
-def _with_defaults(value: Any, schema: Mapping[str, Any]) -> Any:
-    # Where the schema says nothing there are no defaults, and large documents need not be copied.
-    if isinstance(value, Mapping) and "properties" in schema:
-        properties: Mapping[str, Any] = schema["properties"]
-        filled = {name: _with_defaults(item, properties.get(name, {})) for name, item in value.items()}
-        for name, inner in properties.items():
-            if name not in filled and "default" in inner:
-                filled[name] = _with_defaults(json.loads(json.dumps(inner["default"])), inner)
-        return filled
-    if isinstance(value, list) and "items" in schema:
-        return [_with_defaults(item, schema["items"]) for item in value]
-    return value
 
 
 def walk_secrets(document: Any, path: str = "") -> Iterator[tuple[str, Any]]:

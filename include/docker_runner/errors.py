@@ -42,21 +42,24 @@ class ConfigurationError(UserError):
         problem: what is wrong and what would be right.
         file: the file it stands in, if it stands in one.
         key: dotted path of the key inside the file, e.g. ``storage.input.tables[0].source``.
+        line: the line of the file, from 1, when it is known.
     """
 
-    def __init__(self, problem: str, *, file: Path | str | None = None, key: str = "") -> None:
+    def __init__(self, problem: str, *, file: Path | str | None = None, key: str = "", line: int | None = None) -> None:
         self.problem = problem
         self.file = str(file) if file is not None else None
         self.key = key
-        place = ": ".join(part for part in (self.file, key) if part)
+        self.line = line
+        where = f"{self.file}:{line}" if self.file and line else self.file
+        place = ": ".join(part for part in (where, key) if part)
         super().__init__(f"{place}: {problem}" if place else problem)
 
     def __reduce__(self) -> tuple[object, ...]:
-        return _rebuild_configuration_error, (self.problem, self.file, self.key)
+        return _rebuild_configuration_error, (self.problem, self.file, self.key, self.line)
 
 
-def _rebuild_configuration_error(problem: str, file: str | None, key: str) -> ConfigurationError:
-    return ConfigurationError(problem, file=file, key=key)
+def _rebuild_configuration_error(problem: str, file: str | None, key: str, line: int | None) -> ConfigurationError:
+    return ConfigurationError(problem, file=file, key=key, line=line)
 
 
 class NotFoundError(UserError):

@@ -27,7 +27,7 @@ import docker_runner.storage.lake.lake
 import docker_runner_airflow.dag_factory
 import docker_runner_airflow.hooks
 import docker_runner_airflow.operators
-from docker_runner.documents import compile_schemas
+from docker_runner.schemas import compile_schemas
 
 compile_schemas()
 # Making a DAG imports what the SDK imports lazily.

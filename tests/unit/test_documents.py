@@ -189,7 +189,8 @@ def test_a_component_gets_the_defaults_of_its_definition(tmp_path: Path) -> None
     definition = read_object(write(tmp_path / "c.json", component_document()), "component")
     data = definition["data"]
     assert data["definition"] == {
-        "type": "dockerhub", "uri": "vendor/foo", "tag": "latest", "digest": "", "pull_policy": "if_not_present",
+        "type": "dockerhub", "uri": "vendor/foo", "tag": "latest", "digest": "", "name": None,
+        "pull_policy": "if_not_present",
     }  # fmt: skip
     assert (data["memory"], data["configuration_format"], data["process_timeout"]) == ("256m", "json", 3600)
     assert (data["network"], data["default_bucket"], data["default_bucket_stage"]) == ("bridge", False, "in")

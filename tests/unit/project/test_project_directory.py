@@ -123,7 +123,9 @@ def test_an_item_of_the_manifest_without_ids_shows_itself_and_hides_no_other(bui
     project = built.project
     assert project.configurations() == [("configurations[0]", ""), ("vendor.ex-foo", "1"), ("configurations[2]", "")]
     assert project.configuration("vendor.ex-foo", "1").configuration == {}
-    with pytest.raises(ConfigurationError, match=r"manifest\.json: configurations\[0\]: The key 'branchId' is missing"):
+    with pytest.raises(
+        ConfigurationError, match=r"manifest\.json:1: configurations\[0\]: The key 'branchId' is missing"
+    ):
         project.configuration("configurations[0]", "")
     with pytest.raises(ConfigurationError, match=r"configurations\[2\]: Must be a map"):
         project.configuration("configurations[2]", "")
@@ -132,7 +134,7 @@ def test_an_item_of_the_manifest_without_ids_shows_itself_and_hides_no_other(bui
 @pytest.mark.parametrize(
     ("path", "content", "problem"),
     [
-        (".keboola/manifest.json", {"branches": []}, r"manifest\.json: The key 'configurations' is missing"),
+        (".keboola/manifest.json", {"branches": []}, r"manifest\.json:1: The key 'configurations' is missing"),
         (".keboola/manifest.json", manifest(branches=[{"id": 1, "path": "prod"}]), "no branch with the path 'main'"),
         (f"{FOLDER}/config.json", "{", r"main/config\.json: This is not valid JSON \(line 1, column 2\)"),
         (f"{FOLDER}/config.json", [1], r"main/config\.json: The file must hold a map"),
@@ -141,7 +143,7 @@ def test_an_item_of_the_manifest_without_ids_shows_itself_and_hides_no_other(bui
         (
             f"{FOLDER}/schedules/s/config.json",
             {"schedule": {}},
-            r"s/config\.json: schedule: The key 'cronTab' is missing",
+            r"s/config\.json:1: schedule: The key 'cronTab' is missing",
         ),
         (
             f"{FOLDER}/schedules/s/config.json",

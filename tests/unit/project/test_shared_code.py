@@ -85,7 +85,7 @@ def test_code_that_does_not_exist_is_named(library: ProjectBuilder) -> None:
 )
 def test_wrong_code_is_named(library: ProjectBuilder, row: Any, problem: str) -> None:
     library.write(f"{FOLDER}/rows/x/config.json", row)
-    with pytest.raises(ConfigurationError, match=rf"rows/x/config\.json: .*{problem}"):
+    with pytest.raises(ConfigurationError, match=rf"rows/x/config\.json:1: .*{problem}"):
         inserted(library, [])
 
 

@@ -152,7 +152,7 @@ def test_a_broken_placeholder_is_told(shop: ProjectBuilder, text: str, problem: 
 )
 def test_wrong_files_of_variables_are_named(shop: ProjectBuilder, path: str, content: Any, problem: str) -> None:
     shop.write(f"main/extractor/vendor.ex-foo/main/variables/{path}", content)
-    with pytest.raises(ConfigurationError, match=f"{path}: {problem}"):
+    with pytest.raises(ConfigurationError, match=f"{path}:1: {problem}"):
         replaced(shop, "", variables_values_id="default")
 
 
