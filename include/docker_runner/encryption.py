@@ -96,8 +96,14 @@ class Encryptor:
         token = self._fernet().encrypt(json.dumps([value, bound]).encode()).decode()
         return f"KBC::{kind}::{token}"
 
-    def decrypt(self, document: Any, scope: Scope, *, file: Path | str | None = None) -> Any:
+    def decrypt(self, document: Any, scope: Scope, *, file: Path | str | None = None, plain: bool = False) -> Any:
         """Copy a document with its ``#`` values decrypted.
+
+        Args:
+            document: parsed JSON.
+            scope: whose secrets may be read.
+            file: what an error names as the file.
+            plain: values that are no ciphers stay as they are, as texts (LC-71), instead of being refused.
 
         Raises:
             ConfigurationError: a value is plain text, was encrypted with another key or for another scope
@@ -109,6 +115,8 @@ class Encryptor:
                 return ""
             if isinstance(value, str) and _PLACEHOLDER.fullmatch(value):
                 return value
+            if plain and not is_cipher(value):
+                return _as_text(value)
             return self._decrypt_value(value, scope, path=path, file=file)
 
         return replace_secrets(document, replace)

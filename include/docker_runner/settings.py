@@ -25,6 +25,7 @@ artifacts, without ``new-native-types`` every column is a text.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -42,6 +43,12 @@ class ForwardedToken:
     url: str = ""
     description: str = ""
     project_name: str = ""
+
+    @property
+    def id(self) -> str:
+        """The token's own id, between the project's id and the secret; empty in a token of another form."""
+        match = re.fullmatch(r"\d+-(\d+)-\S+", self.token)
+        return match[1] if match else ""
 
 
 @dataclass(frozen=True)

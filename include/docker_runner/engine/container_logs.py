@@ -82,11 +82,14 @@ class ContainerLog:
     Args:
         on_line: called with every line, without its line end.
         redactor: hides secrets; None hides nothing.
+        tail_characters: how much of the end of each stream is kept.
     """
 
-    def __init__(self, on_line: OnLine, redactor: Redactor | None = None) -> None:
+    def __init__(
+        self, on_line: OnLine, redactor: Redactor | None = None, tail_characters: int = TAIL_CHARACTERS
+    ) -> None:
         redactor = redactor if redactor is not None else Redactor()
-        self._outputs = {stream: _Output(stream, on_line, redactor) for stream in Stream}
+        self._outputs = {stream: _Output(stream, on_line, redactor, tail_characters) for stream in Stream}
 
     def feed(self, stream: Stream, data: bytes) -> None:
         """Take the next bytes of a stream."""
@@ -98,12 +101,12 @@ class ContainerLog:
             output.close()
 
     def tail(self, stream: Stream) -> str:
-        """The last 1 000 000 characters of a stream, redacted, with its own line ends (CT-37)."""
+        """The last characters of a stream, redacted, with its own line ends (CT-37)."""
         return self._outputs[stream].tail()
 
 
 class _Output:
-    def __init__(self, stream: Stream, on_line: OnLine, redactor: Redactor) -> None:
+    def __init__(self, stream: Stream, on_line: OnLine, redactor: Redactor, tail_characters: int) -> None:
         self._stream = stream
         self._on_line = on_line
         self._decoder = codecs.getincrementaldecoder("utf-8")(errors="ignore")
@@ -111,6 +114,7 @@ class _Output:
         self._line = ""
         self._tail: deque[str] = deque()
         self._tail_size = 0
+        self._tail_characters = tail_characters
 
     def feed(self, data: bytes) -> None:
         self._take(self._redactor.feed(self._decoder.decode(data)))
@@ -121,14 +125,14 @@ class _Output:
         self._show(line)
 
     def tail(self) -> str:
-        return "".join(self._tail)[-TAIL_CHARACTERS:]
+        return "".join(self._tail)[-self._tail_characters :]
 
     def _take(self, text: str) -> None:
         if not text:
             return
         self._tail.append(text)
         self._tail_size += len(text)
-        while self._tail_size - len(self._tail[0]) >= TAIL_CHARACTERS:
+        while self._tail_size - len(self._tail[0]) >= self._tail_characters:
             self._tail_size -= len(self._tail.popleft())
         *lines, rest = _LINE_END.split(self._line + text)
         for line in lines:

@@ -35,6 +35,8 @@ class ContainerSpec:
         timeout_seconds: time limit; 0 is none (CT-12, D9).
         sysctls: kernel parameters of the container's namespaces (CT-6).
         pids_limit: most processes and threads.
+        command: what to run instead of the image's own program, with the engine's default capabilities; a component
+            always runs its image's own (CT-1).
     """
 
     name: str
@@ -51,6 +53,7 @@ class ContainerSpec:
     timeout_seconds: int = 0
     sysctls: Mapping[str, str] = field(default_factory=dict)
     pids_limit: int = 4096
+    command: tuple[str, ...] = ()
 
     def to_engine(self, network: str) -> dict[str, Any]:
         """The specification as the Engine API takes it (CT-1, D11).
@@ -73,7 +76,7 @@ class ContainerSpec:
             "PidsLimit": self.pids_limit,
             "Sysctls": dict(self.sysctls),
             "SecurityOpt": ["no-new-privileges"],
-            "CapDrop": [] if self.user is None else ["ALL"],
+            "CapDrop": [] if self.user is None or self.command else ["ALL"],
             # No init: images that bring their own (s6, tini) insist on being process 1, and a container ends as a
             # whole anyway. The log is read from the live stream; the engine's copy is bounded so that it cannot fill
             # the disk, and stays readable with "docker logs" while the container exists.
@@ -87,6 +90,8 @@ class ContainerSpec:
         }
         if self.user is not None:
             config["User"] = self.user
+        if self.command:
+            config |= {"Entrypoint": list(self.command), "Cmd": []}
         return config
 
 

@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import Any
 
 from docker_runner.engine.client import Engine, engine_errors, explanation
-from docker_runner.engine.container_logs import ContainerLog, Frames, OnLine, Stream
+from docker_runner.engine.container_logs import TAIL_CHARACTERS, ContainerLog, Frames, OnLine, Stream
 from docker_runner.engine.container_spec import LABEL_PREFIX, OWNER, OWNER_LABEL, ContainerOutcome, ContainerSpec
 from docker_runner.engine.networks import ensure_network
 from docker_runner.engine.redaction import Redactor
@@ -41,7 +41,12 @@ __all__ = [
 
 
 def run_container(
-    engine: Engine, spec: ContainerSpec, on_line: OnLine, *, redactor: Redactor | None = None
+    engine: Engine,
+    spec: ContainerSpec,
+    on_line: OnLine,
+    *,
+    redactor: Redactor | None = None,
+    tail_characters: int = TAIL_CHARACTERS,
 ) -> ContainerOutcome:
     """Run a container to its end and remove it, whatever happens (CT-9).
 
@@ -50,6 +55,7 @@ def run_container(
         spec: what to run.
         on_line: called with every line as it is written, redacted (D14); what it raises ends the container.
         redactor: the secrets to hide in lines and tails.
+        tail_characters: how much of the end of each output is kept.
 
     Raises:
         EngineError: the engine refuses the container or is lost; how the component itself ended is in the result.
@@ -57,7 +63,7 @@ def run_container(
     network = ensure_network(engine, spec.network)
     container_id = _create(engine, spec, network)
     try:
-        return _Run(engine, spec, container_id, ContainerLog(on_line, redactor)).to_end()
+        return _Run(engine, spec, container_id, ContainerLog(on_line, redactor, tail_characters)).to_end()
     finally:
         _remove_quietly(engine, container_id)
 

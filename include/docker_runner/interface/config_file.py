@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import io
 import json
+import re
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from docker_runner.documents import walk_secrets
 from docker_runner.errors import ConfigurationError
 
+if TYPE_CHECKING:
+    from yaml import Node
+
+# Texts that some reader of YAML takes for a number or a truth value although ours does not: they are quoted (DF-17).
+_READ_AS_OTHER = re.compile(
+    r"[-+]?(\.\d+|\d+(\.\d*)?)([eE][-+]?\d+)?|0o[0-7]+|0x[0-9a-fA-F]+|[-+]?\d[\d_:.]*|y|Y|n|N", re.ASCII
+)
+_BLOCK_LEVELS = 10
 _ALWAYS_MAPS = ("storage", "parameters", "image_parameters", "authorization")
 
 
@@ -61,22 +71,47 @@ def rendered(content: Mapping[str, Any], *, extension: str) -> str:
     """The file's text: JSON with four spaces and escaped non-ASCII characters (DF-16), or block-style YAML (DF-17)."""
     if extension == "json":
         return json.dumps(content, indent=4).replace("/", "\\/")
+    return rendered_yaml(content)
+
+
+def rendered_yaml(content: Mapping[str, Any]) -> str:
+    """YAML that every component reads as the same content: block style to depth 10, inline below (DF-17)."""
     import yaml
 
-    return str(yaml.safe_dump(json.loads(json.dumps(content)), sort_keys=False, allow_unicode=True))
+    dumper = yaml.SafeDumper(io.StringIO(), sort_keys=False)
+    node = dumper.represent_data(json.loads(json.dumps(content)))
+    _set_styles(node, depth=1)
+    return str(yaml.serialize(node, Dumper=yaml.SafeDumper, allow_unicode=True))
 
 
-def refuse_misuse(configuration: Any, image_parameters: Any) -> None:
+def _set_styles(node: Node, *, depth: int) -> None:
+    import yaml
+
+    if isinstance(node, yaml.CollectionNode):
+        node.flow_style = depth > _BLOCK_LEVELS or not node.value
+        children = [part for item in node.value for part in (item if isinstance(item, tuple) else (item,))]
+        for child in children:
+            _set_styles(child, depth=depth + 1)
+    elif (
+        isinstance(node, yaml.ScalarNode)
+        and node.tag == "tag:yaml.org,2002:str"
+        and _READ_AS_OTHER.fullmatch(node.value)
+    ):
+        node.style = "'"
+
+
+def refuse_misuse(configuration: Any, image_parameters: Any, *, key: str = "") -> None:
     """Refuse a configuration that repeats a secret of the component's own parameters (DF-20).
 
     Args:
         configuration: decrypted configuration.
         image_parameters: decrypted image parameters.
+        key: path of that part inside the whole configuration.
 
     Raises:
         ConfigurationError: names the key of the configuration.
     """
     own = {value for _, value in walk_secrets(image_parameters) if value not in (None, "")}
-    for path, value in walk_secrets(configuration):
+    for path, value in walk_secrets(configuration, key):
         if value in own:
             raise ConfigurationError("This secret belongs to the component itself and may not be used here.", key=path)

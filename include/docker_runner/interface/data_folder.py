@@ -8,6 +8,7 @@ from pathlib import Path
 
 from docker_runner.errors import ConfigurationError
 
+EXTENSIONS = ("json", "yml")
 _ARTIFACTS = ("artifacts/out/current", "artifacts/out/shared")
 
 
@@ -49,6 +50,11 @@ class DataFolder:
         return self.outputs / f"state.{self.extension}"
 
     @property
+    def artifacts(self) -> Path:
+        """``/data/artifacts``."""
+        return self.root / "artifacts"
+
+    @property
     def usage_file(self) -> Path:
         """``/data/out/usage.json``."""
         return self.outputs / f"usage.{self.extension}"
@@ -68,7 +74,8 @@ class DataFolder:
 
     def remove_secrets(self) -> None:
         """Remove the files that hold secrets in plain text, whatever the container made of their folders."""
-        for file in (self.config_file, self.in_state, self.out_state):
+        states = (folder / f"state.{extension}" for folder in (self.inputs, self.outputs) for extension in EXTENSIONS)
+        for file in (self.config_file, *states):
             if not file.parent.is_symlink() and (file.is_file() or file.is_symlink()):
                 file.unlink()
 

@@ -7,7 +7,9 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from docker_runner.errors import UserError
 from docker_runner.project.component import Component
+from docker_runner.settings import ForwardedToken
 
 
 @dataclass(frozen=True)
@@ -30,15 +32,25 @@ class RunIdentity:
     mode: str
     is_dev_branch: bool = False
     features: tuple[str, ...] = ()
+    orchestration_id: str = ""
 
 
-def container_environment(component: Component, identity: RunIdentity, *, parameters: Any) -> dict[str, str]:
-    """The variables of one container (EV-1..EV-12, EV-16).
+def container_environment(
+    component: Component,
+    identity: RunIdentity,
+    *,
+    parameters: Any,
+    data_type_support: str,
+    token: ForwardedToken,
+) -> dict[str, str]:
+    """The variables of one container (EV-1..EV-16).
 
     Args:
         component: the component of the image that runs; a processor sees its own id (EV-6).
         identity: ids of the run.
         parameters: parameters of that image's config file; without a configuration id they give ``KBC_CONFIGID``.
+        data_type_support: that of the main component, told when the project has typed tables (EV-11).
+        token: what components with ``forward_token`` or ``forward_token_details`` are told (EV-13, EV-14).
     """
     variables = {
         "KBC_RUNID": identity.run_id,
@@ -56,7 +68,42 @@ def container_environment(component: Component, identity: RunIdentity, *, parame
         variables["KBC_CONFIGROWID"] = identity.row_id
     if identity.branch_id:
         variables["KBC_BRANCHID"] = identity.branch_id
+    if "new-native-types" in identity.features:
+        variables["KBC_DATA_TYPE_SUPPORT"] = data_type_support
+    return variables | _forwarded(component, token)
+
+
+def _forwarded(component: Component, token: ForwardedToken) -> dict[str, str]:
+    """What a component is told of the Keboola Storage token, by its own definition (EV-13, EV-14, PR-8)."""
+    variables: dict[str, str] = {}
+    if component.data["forward_token"]:
+        variables |= {"KBC_TOKEN": token.token, "KBC_URL": token.url}
+    if component.data["forward_token_details"]:
+        variables |= {
+            "KBC_PROJECTNAME": token.project_name,
+            "KBC_TOKENID": token.id,
+            "KBC_TOKENDESC": token.description,
+        }
     return variables
+
+
+def refuse_missing_token(component: Component, token: ForwardedToken) -> None:
+    """Refuse a component that must be given a token, or be told of it, where there is none (EV-13, EV-14).
+
+    Raises:
+        UserError: names the variables to set.
+    """
+    needed: dict[str, str] = {}
+    if component.data["forward_token"]:
+        needed |= {"DOCKER_RUNNER_KBC_TOKEN": token.token, "DOCKER_RUNNER_KBC_URL": token.url}
+    if component.data["forward_token_details"]:
+        needed |= {"DOCKER_RUNNER_KBC_TOKEN": token.token, "DOCKER_RUNNER_KBC_PROJECT_NAME": token.project_name}
+    missing = [name for name, value in needed.items() if not value]
+    if missing:
+        raise UserError(
+            f"The component {component.id} works with a Keboola Storage token (forward_token), "
+            f"and none is configured here: set {' and '.join(missing)}."
+        )
 
 
 def _hash_of(parameters: Any) -> str:

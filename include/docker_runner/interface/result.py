@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from docker_runner.errors import ApplicationError, ComponentError
 
@@ -37,7 +38,12 @@ class FailedContainer:
 
 
 class FailedComponentError(ComponentError):
-    """A component that ended with an error of its user's; ``container`` tells which and how."""
+    """A component that ended with an error of its user's; ``container`` tells which and how.
+
+    ``usage`` is what it reported of its consumption all the same (US-2), None when it reported nothing.
+    """
+
+    usage: Sequence[Mapping[str, Any]] | None = None
 
     def __init__(self, message: str, container: FailedContainer | None = None) -> None:
         super().__init__(message)
@@ -53,11 +59,19 @@ class TimeLimitError(FailedComponentError):
 
 
 class CrashedComponentError(ApplicationError):
-    """A component that ended in a way that its user can do nothing about; ``container`` tells which and how."""
+    """A component that ended in a way that its user can do nothing about; ``container`` tells which and how.
+
+    ``usage`` is what it reported of its consumption all the same (US-2), None when it reported nothing.
+    """
+
+    usage: Sequence[Mapping[str, Any]] | None = None
 
     def __init__(self, message: str, container: FailedContainer | None = None) -> None:
         super().__init__(message)
         self.container = container
+
+
+FAILURES = (FailedComponentError, CrashedComponentError)
 
 
 def judge(

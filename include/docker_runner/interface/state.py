@@ -9,6 +9,9 @@ from typing import Any
 
 from docker_runner.documents import checked, read_output
 from docker_runner.errors import ConfigurationError
+from docker_runner.interface.config_file import rendered_yaml
+
+MEANT_BYTES = 1_000_000
 
 
 def checked_state(document: Any, *, owner: str) -> dict[str, Any]:
@@ -42,13 +45,16 @@ def read_out_state(file: Path) -> dict[str, Any]:
     return content
 
 
+def is_large(state: Mapping[str, Any]) -> bool:
+    """Whether a state is larger than what states are meant for (ST-12)."""
+    return len(json.dumps(state).encode()) > MEANT_BYTES
+
+
 def rendered_state(state: Mapping[str, Any], *, extension: str) -> str:
     """The text of ``/data/in/state.json``."""
     if extension == "json":
         return json.dumps(state)
-    import yaml
-
-    return str(yaml.safe_dump(dict(state), sort_keys=False))
+    return rendered_yaml(state)
 
 
 def new_state(

@@ -8,15 +8,18 @@ from typing import Any
 from docker_runner.documents import checked, read_output
 
 
-def read_usage(file: Path) -> list[dict[str, Any]]:
-    """Read the usage that a component reported; a missing file is no usage.
+def read_usage(file: Path) -> list[dict[str, Any]] | None:
+    """Read the usage that a component reported.
 
     Returns:
-        ``[{"metric", "value"}, …]``.
+        ``[{"metric", "value"}, …]``, which may be empty; None without a file (US-2).
 
     Raises:
         ConfigurationError: the file has another form (D26).
     """
     shown = f"out/{file.name}"
     content = read_output(file, shown=shown)
-    return list(checked([] if content is None else content, "usage", file=shown))
+    if content is None and not file.exists():
+        return None
+    usage: list[dict[str, Any]] = checked(content, "usage", file=shown)
+    return usage

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from docker_runner.encryption import Scope, secret_values
 from docker_runner.interface.config_file import main_config, processor_config, refuse_misuse
-from docker_runner.job.definition import JobDefinition, Stage
+from docker_runner.job.definition import Job, JobDefinition, Stage
 from docker_runner.job.tools import Tools
 
 
-def stage_config(stage: Stage, row: JobDefinition, tools: Tools) -> tuple[dict[str, Any], list[str]]:
+def stage_config(
+    stage: Stage, row: JobDefinition, tools: Tools, *, action: str = "run"
+) -> tuple[dict[str, Any], list[str]]:
     """The decrypted content of a stage's config file (DF-11, DF-12), and the secrets in it (DF-18).
 
     Image parameters are decrypted for the component that they belong to (DF-21).
@@ -22,9 +25,33 @@ def stage_config(stage: Stage, row: JobDefinition, tools: Tools) -> tuple[dict[s
     image_parameters = tools.encryptor.decrypt(
         component.data["image_parameters"], Scope(component=component.id), file=f"definition of {component.id}"
     )
-    scope = Scope(component=row.component.id, project=row.identity.project_id, configuration=row.config_id)
     source = row.configuration if stage.is_main else stage.parameters
-    content = tools.encryptor.decrypt(source, scope, file=f"configuration {row.component.id}/{row.config_id}")
-    refuse_misuse(content, image_parameters)
-    config = main_config(content, image_parameters) if stage.is_main else processor_config(content, image_parameters)
+    content = tools.encryptor.decrypt(
+        source, row.scope, file=f"configuration {row.component.id}/{row.config_id}", plain=action != "run"
+    )
+    refuse_misuse(content, image_parameters, key=_key(stage))
+    config = (
+        main_config(content, image_parameters, action=action)
+        if stage.is_main
+        else processor_config(content, image_parameters)
+    )
     return config, [*secret_values(content), *secret_values(image_parameters)]
+
+
+def secrets_of(job: Job, tools: Tools) -> Iterator[str]:
+    """The secrets in all config files of a job: what one row knows, another must not show (LG-20, LG-23).
+
+    Raises:
+        ConfigurationError: as of :func:`stage_config`.
+    """
+    for row in job.rows:
+        for stage in row.stages:
+            yield from stage_config(stage, row, tools)[1]
+
+
+def _key(stage: Stage) -> str:
+    """Where a stage's content stands in the configuration as written."""
+    if stage.is_main:
+        return ""
+    position, _, number = stage.name.partition("_")
+    return f"processors.{position}[{int(number) - 1}].parameters"

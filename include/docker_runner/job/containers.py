@@ -6,19 +6,28 @@ import json
 import logging
 import os
 import re
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from docker_runner.engine.container_logs import Stream
-from docker_runner.engine.containers import LABEL_PREFIX, ContainerSpec, remove_containers, run_container
+from docker_runner.engine.container_logs import TAIL_CHARACTERS, Stream
+from docker_runner.engine.containers import (
+    LABEL_PREFIX,
+    ContainerOutcome,
+    ContainerSpec,
+    OnLine,
+    remove_containers,
+    run_container,
+)
 from docker_runner.engine.images import PreparedImage
 from docker_runner.engine.redaction import Redactor
-from docker_runner.errors import UserError
+from docker_runner.errors import ConfigurationError
 from docker_runner.interface.data_folder import DataFolder, write_secret
-from docker_runner.interface.result import judge
+from docker_runner.interface.result import FAILURES, judge
 from docker_runner.interface.usage import read_usage
 from docker_runner.job.definition import Job, JobDefinition, Stage
+from docker_runner.job.permissions import container_user, hand_over, take_over
 from docker_runner.job.tools import Tools
 
 LABEL_JOB = f"{LABEL_PREFIX}jobId"
@@ -29,30 +38,40 @@ _LEVELS = {Stream.STDOUT: logging.INFO, Stream.STDERR: logging.ERROR}
 _SIZES = {"xsmall": (0.5, 1), "small": (1.0, 2), "medium": (2.0, 4), "large": (7.1, 14)}
 
 
+@dataclass(frozen=True)
+class StageRun:
+    """One image of a row about to run, and what it gets.
+
+    Attributes:
+        data: what the container sees as ``/data``.
+        tmp: what it sees as ``/tmp``.
+        image: the image to run, as prepared.
+        timeout_seconds: time limit instead of the stage's own.
+    """
+
+    stage: Stage
+    job: Job
+    row: JobDefinition
+    data: DataFolder
+    tmp: Path
+    image: PreparedImage
+    timeout_seconds: int | None = None
+
+    @property
+    def time_limit(self) -> int:
+        """Seconds that the container may run; 0 is no limit."""
+        return time_limit(self.stage, self.row) if self.timeout_seconds is None else self.timeout_seconds
+
+
 def run_stage(
-    stage: Stage,
-    *,
-    job: Job,
-    row: JobDefinition,
-    data: DataFolder,
-    tmp: Path,
-    config: str,
-    environment: dict[str, str],
-    image: PreparedImage,
-    redactor: Redactor,
-    tools: Tools,
+    run: StageRun, *, config: str, environment: dict[str, str], redactor: Redactor, tools: Tools
 ) -> dict[str, Any]:
     """Run one image to its end and judge the outcome; the caller removes the secrets from the data folder.
 
     Args:
-        stage: which image of the row.
-        job: the job, for names and labels.
-        row: the row.
-        data: what the container sees as ``/data``.
-        tmp: what it sees as ``/tmp``.
+        run: which image, and its folders.
         config: text of its config file, with secrets in plain text.
         environment: its environment variables.
-        image: the image to run, as prepared.
         redactor: knows the secrets that the output must not show.
         tools: the engine and the log.
 
@@ -64,40 +83,102 @@ def run_stage(
         ComponentError: the component failed with a message of its own, or outgrew its limits (CT-30..CT-32).
         ApplicationError: any other failure (CT-33).
     """
-    if "container-root-user" in stage.component.features and os.geteuid() != 0:
-        raise UserError(
-            f"{stage.component.id} runs as root (container-root-user): only a root worker can take over its files."
-        )
-    uid = tools.settings.container_uid
-    spec = _spec(stage, job=job, row=row, data=data, tmp=tmp, environment=environment, image=image, uid=uid)
-    tools.log.info("Running %s (%s).", stage.component.id, image.reference)
+    stage = run.stage
+    tools.log.info("Running %s (%s).", stage.component.id, run.image.reference)
     lines = tools.log.getChild("component")
-    write_secret(data.config_file, config)
-    _hand_over(spec.user, data.root.parent)
-    outcome = run_container(
-        tools.engine,
-        spec,
-        lambda stream, line: lines.log(_LEVELS[stream], "%s", line),
+    outcome = start_and_wait(
+        run,
+        config=config,
+        environment=environment,
+        tools=tools,
         redactor=redactor,
+        on_line=lambda stream, line: lines.log(_LEVELS[stream], "%s", line),
     )
-    judge(
-        outcome,
-        image=image.reference,
-        timeout_seconds=spec.timeout_seconds,
-        memory_text=stage.component.memory_text,
-        no_application_errors=stage.component.no_application_errors,
-    )
-    data.refuse_replaced()
+    usage = _usage(run, tools, redactor=redactor) if stage.is_main else _Usage()
+    try:
+        judge_stage(run, outcome)
+    except FAILURES as error:
+        if usage.problem:
+            tools.log.warning("%s", usage.problem)
+        error.usage = usage.items
+        raise
+    run.data.refuse_replaced()
+    if usage.problem:
+        raise usage.problem
     tools.log.info("%s finished after %.1f s.", stage.component.id, outcome.seconds)
-    usage = read_usage(data.usage_file) if stage.is_main else []
     return {
         "component": stage.component.id,
-        "image": image.reference,
-        "image_id": image.id,
+        "image": run.image.reference,
+        "image_id": run.image.id,
         "exit_code": outcome.exit_code,
         "seconds": round(outcome.seconds, 3),
-        **({"usage": usage} if usage else {}),
+        **({} if usage.items is None else {"usage": usage.items}),
     }
+
+
+def start_and_wait(
+    run: StageRun,
+    *,
+    config: str,
+    environment: dict[str, str],
+    tools: Tools,
+    on_line: OnLine,
+    redactor: Redactor | None = None,
+    tail_characters: int = TAIL_CHARACTERS,
+) -> ContainerOutcome:
+    """Run one image to its end, whatever that is; its files belong to the worker afterwards (DF-33).
+
+    Args:
+        run: which image, and its folders.
+        config: text of its config file, with secrets in plain text.
+        environment: its environment variables.
+        tools: the engine and the log.
+        on_line: called with every line that it writes.
+        redactor: knows the secrets that lines and tails must not show.
+        tail_characters: how much of the end of each output is kept.
+    """
+    spec = _spec(run, environment=environment, uid=tools.settings.container_uid)
+    write_secret(run.data.config_file, config)
+    hand_over(spec.user, run.data.root.parent)
+    try:
+        return run_container(tools.engine, spec, on_line, redactor=redactor, tail_characters=tail_characters)
+    finally:
+        if spec.user is None:
+            take_over(spec, tools.engine)
+
+
+def judge_stage(run: StageRun, outcome: ContainerOutcome) -> None:
+    """Return if the component did its work, raise what it deserves if not; see :func:`judge`."""
+    component = run.stage.component
+    judge(
+        outcome,
+        image=run.image.reference,
+        timeout_seconds=run.time_limit,
+        memory_text=component.memory_text,
+        no_application_errors=component.no_application_errors,
+    )
+
+
+@dataclass(frozen=True)
+class _Usage:
+    """What the main container reported of its consumption; ``items`` is None when it reported nothing."""
+
+    items: list[dict[str, Any]] | None = None
+    problem: ConfigurationError | None = None
+
+
+def _usage(run: StageRun, tools: Tools, *, redactor: Redactor) -> _Usage:
+    """Read the usage file, whatever the component's end (US-2); what is wrong with it is told only after that (D26)."""
+    try:
+        run.data.refuse_replaced()
+        items = read_usage(run.data.usage_file)
+    except ConfigurationError as error:
+        return _Usage(problem=error)
+    if items is None:
+        return _Usage()
+    shown = [{name: redactor.redact(v) if isinstance(v, str) else v for name, v in item.items()} for item in items]
+    tools.log.info("Usage: %s", ", ".join(f"{item['metric']} {item['value']}" for item in shown) or "none")
+    return _Usage(shown)
 
 
 def stop_stage(stage: Stage, *, job: Job, row: JobDefinition, tools: Tools) -> int:
@@ -141,49 +222,23 @@ def container_name(stage: Stage, job: Job, row: JobDefinition) -> str:
     return re.sub(r"[^a-zA-Z0-9_.-]+", "-", "-".join(parts)).strip("-.")
 
 
-def _spec(
-    stage: Stage,
-    *,
-    job: Job,
-    row: JobDefinition,
-    data: DataFolder,
-    tmp: Path,
-    environment: dict[str, str],
-    image: PreparedImage,
-    uid: int,
-) -> ContainerSpec:
+def _spec(run: StageRun, *, environment: dict[str, str], uid: int) -> ContainerSpec:
+    stage, row = run.stage, run.row
     memory, cpus = size_limits(stage, row)
-    name = container_name(stage, job, row)
+    name = container_name(stage, run.job, row)
     features = stage.component.features
     return ContainerSpec(
         name=name,
-        image=image.id,
-        labels=job_labels(job, row, container=name),
+        image=run.image.id,
+        labels=job_labels(run.job, row, container=name),
         environment=environment,
-        data=data.root,
-        tmp=tmp,
-        user=None if "container-root-user" in features else _container_user(uid),
+        data=run.data.root,
+        tmp=run.tmp,
+        user=None if "container-root-user" in features else container_user(uid),
         memory_bytes=memory,
         memory_swap_bytes=memory if "no-swap" in features else None,
         cpus=cpus,
         network=stage.component.network,
-        timeout_seconds=time_limit(stage, row),
+        timeout_seconds=run.time_limit,
         sysctls=({"net.ipv4.tcp_keepalive_time": "60"} if "container-tcpkeepalive-60s-override" in features else {}),
     )
-
-
-def _container_user(uid: int) -> str:
-    """The worker's own user; for a root worker an unprivileged one (D11)."""
-    if os.geteuid() != 0:
-        return f"{os.geteuid()}:{os.getegid()}"
-    return f"{uid}:{uid}"
-
-
-def _hand_over(user: str | None, folder: Path) -> None:
-    """Give the folders to the container's user; only root can and needs to."""
-    if user is None or os.geteuid() != 0:
-        return
-    uid, gid = (int(part) for part in user.split(":"))
-    for parent, folders, files in os.walk(folder):
-        for name in (".", *folders, *files):
-            os.chown(Path(parent) / name, uid, gid, follow_symlinks=False)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from docker_runner.encryption import Scope
 from docker_runner.interface.environment import RunIdentity
 from docker_runner.project.component import Component
 from docker_runner.storage.base import StateKey
@@ -75,6 +76,12 @@ class JobDefinition:
         return StateKey(self.component.id, self.config_id, self.row_id, self.branch_prefix)
 
     @property
+    def scope(self) -> Scope:
+        """Whose secrets this row may read (EN-11)."""
+        branch_type = "dev" if self.identity.is_dev_branch else "default"
+        return Scope(self.component.id, self.identity.project_id, self.config_id, branch_type)
+
+    @property
     def branch_prefix(self) -> str:
         """Id of the development branch, which marks what belongs to it in Storage; empty in the default branch."""
         return self.identity.branch_id if self.identity.is_dev_branch else ""
@@ -91,7 +98,7 @@ class JobDefinition:
     @property
     def extension(self) -> str:
         """Ending of config, state and usage files (CD-11)."""
-        return "yml" if self.component.data["configuration_format"] == "yaml" else "json"
+        return self.component.extension
 
     def mapping(self, direction: str, kind: str) -> list[dict[str, Any]]:
         """The items of ``storage.<input|output>.<tables|files>``."""

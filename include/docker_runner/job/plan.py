@@ -68,9 +68,9 @@ def row_steps(configuration: Mapping[str, Any], component: Component) -> tuple[S
         kind = Kind.RUN_COMPONENT if name == Kind.RUN_COMPONENT.value else Kind.RUN_PROCESSOR
         takes = (PULL_IMAGES.name,)
         steps.append(Step(name, kind, after=(steps[-1].name,), takes=takes, stage=stage, title=title))
-    if component.writes_storage:
-        loaded = tuple(step.name for step in loads)
-        steps.append(Step("unload_output", Kind.UNLOAD_OUTPUT, after=(steps[-1].name,), takes=loaded))
+    # Also without output mapping there are a state and artifacts to store.
+    loaded = tuple(step.name for step in loads)
+    steps.append(Step("unload_output", Kind.UNLOAD_OUTPUT, after=(steps[-1].name,), takes=loaded))
     return tuple(steps)
 
 

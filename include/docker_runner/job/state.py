@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from docker_runner.encryption import Scope
-from docker_runner.interface.state import checked_state, component_state
+from docker_runner.encryption import secret_values
+from docker_runner.interface.state import checked_state, component_state, is_large
 from docker_runner.job.definition import JobDefinition
 from docker_runner.job.tools import Tools
 from docker_runner.job.workspace import RowWorkspace
@@ -36,17 +36,15 @@ def stored_state(row: JobDefinition, folders: RowWorkspace, tools: Tools) -> dic
 
 def decrypted_state(row: JobDefinition, folders: RowWorkspace, tools: Tools) -> dict[str, Any]:
     """The component's own part of the stored state, its secrets in plain text (ST-2, ST-3)."""
-    decrypted: dict[str, Any] = tools.encryptor.decrypt(
-        component_state(stored_state(row, folders, tools)),
-        _scope(row),
-        file=f"state of {row.component.id}/{row.config_id}",
-    )
-    return decrypted
+    return _decrypted(component_state(stored_state(row, folders, tools)), row, tools)
 
 
 def keep_new_state(row: JobDefinition, folders: RowWorkspace, tools: Tools, *, state: Mapping[str, Any]) -> None:
     """Keep what the component wrote as its new state for the commit, its secrets encrypted (ST-5, EN-12)."""
-    folders.finish(_NEW, tools.encryptor.encrypt(state, _scope(row)))
+    if is_large(state):
+        tools.log.warning("The new state of %s is larger than 1 MB, which states are not meant for.", row.component.id)
+    kind = "BranchTypeSecure" if "protected-default-branch" in row.identity.features else "ProjectSecure"
+    folders.finish(_NEW, tools.encryptor.encrypt(state, row.scope, kind=kind))
 
 
 def kept_new_state(folders: RowWorkspace) -> dict[str, Any]:
@@ -54,5 +52,13 @@ def kept_new_state(folders: RowWorkspace) -> dict[str, Any]:
     return folders.done(_NEW) or {}
 
 
-def _scope(row: JobDefinition) -> Scope:
-    return Scope(component=row.component.id, project=row.identity.project_id)
+def state_secrets(row: JobDefinition, folders: RowWorkspace, tools: Tools) -> Iterator[str]:
+    """The secrets in the state that the component got and, once it has ended, in the one that it wrote (LG-20)."""
+    yield from secret_values(decrypted_state(row, folders, tools))
+    yield from secret_values(_decrypted(kept_new_state(folders), row, tools))
+
+
+def _decrypted(state: Mapping[str, Any], row: JobDefinition, tools: Tools) -> dict[str, Any]:
+    file = f"state of {row.component.id}/{row.config_id}"
+    decrypted: dict[str, Any] = tools.encryptor.decrypt(state, row.scope, file=file)
+    return decrypted

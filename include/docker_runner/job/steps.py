@@ -8,37 +8,29 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from docker_runner.documents import hide_secrets
-from docker_runner.encryption import secret_values
 from docker_runner.engine.containers import remove_containers
 from docker_runner.engine.images import PreparedImage, prepare_image
-from docker_runner.engine.redaction import Redactor
 from docker_runner.errors import ApplicationError
 from docker_runner.interface.config_file import rendered
-from docker_runner.interface.data_folder import DataFolder, write_secret
-from docker_runner.interface.environment import container_environment
-from docker_runner.interface.state import new_state, read_out_state, rendered_state
-from docker_runner.job.config import stage_config
-from docker_runner.job.containers import LABEL_JOB, LABEL_ROW, run_stage, stop_stage
-from docker_runner.job.definition import Job, JobDefinition, Mode, Stage
+from docker_runner.interface.environment import refuse_missing_token
+from docker_runner.interface.state import new_state
+from docker_runner.job.config import secrets_of, stage_config
+from docker_runner.job.containers import LABEL_JOB, LABEL_ROW
+from docker_runner.job.definition import Job, JobDefinition, Mode
 from docker_runner.job.plan import Kind, Step, row_steps
-from docker_runner.job.snapshots import snapshot_commit
-from docker_runner.job.state import (
-    decrypted_state,
-    forget_stored_state,
-    keep_new_state,
-    kept_new_state,
-    stored_state,
-)
+from docker_runner.job.stages import run_stage_of_row, store_last_snapshot
+from docker_runner.job.state import decrypted_state, forget_stored_state, kept_new_state, stored_state
 from docker_runner.job.tools import Tools
 from docker_runner.job.workspace import RowWorkspace, Workspace
 from docker_runner.mapping.input_files import file_states, load_files, tags_to_add
 from docker_runner.mapping.input_tables import load_tables, table_states
 from docker_runner.mapping.output_files import file_uploads, system_tags
 from docker_runner.mapping.output_tables import Owner, default_bucket, table_loads
-from docker_runner.storage.base import Commit
+from docker_runner.storage.base import Commit, FileUpload, StoredFile, TableLoad
 
 Manifest = dict[str, Any]
 _SHOWN_CHARACTERS = 20_000
@@ -108,7 +100,16 @@ def _perform(work: RowWork, steps: Mapping[str, Step]) -> Manifest:
 
 
 def create_workspace(job: Job, workspace: Workspace, tools: Tools) -> None:
-    """Start a run: remove what an earlier attempt of the same run left, make the folders anew."""
+    """Start a run: remove what an earlier attempt of the same run left, make the folders anew.
+
+    Raises:
+        UserError: a component needs a token that is not configured (EV-13), or a secret cannot be decrypted; nothing
+            has begun then (LC-5).
+    """
+    for component, _ in job.images().values():
+        refuse_missing_token(component, tools.settings.forwarded_token)
+    for _ in secrets_of(job, tools):
+        pass
     # Without a folder nothing was ever started, so the engine need not even be there.
     if workspace.folder.exists():
         clean_up(workspace, tools)
@@ -116,6 +117,8 @@ def create_workspace(job: Job, workspace: Workspace, tools: Tools) -> None:
     for row in job.rows:
         names = ", ".join(stage.component.id for stage in row.stages)
         tools.log.info("%s%s: %s", job.title, f" row {row.row_id}" if row.row_id else "", names)
+        if not row.component.reads_storage and row.configuration.get("processors"):
+            tools.log.info("Processors are left out: %s works without Storage.", row.component.id)
 
 
 def pull_images(job: Job, tools: Tools) -> Manifest:
@@ -173,45 +176,16 @@ def _write_config(work: RowWork) -> Manifest:
 
 def _run_container(work: RowWork) -> Manifest:
     """Run one image: a processor, or the component itself with its state (LC-32 step 4)."""
-    row, folders, tools = work.row, work.folders, work.tools
     position = work.step.stage or 0
-    stage = row.stages[position]
-    # What a killed attempt left running must not write into the folders that are made now.
-    stop_stage(stage, job=work.job, row=row, tools=tools)
-    data = folders.make_stage(position, extension=_extension(stage))
-    try:
-        return _run_in(data, stage, work=work)
-    finally:
-        # However it went: config file and states hold secrets in plain text and are not needed any more.
-        data.remove_secrets()
-
-
-def _run_in(data: DataFolder, stage: Stage, *, work: RowWork) -> Manifest:
-    row, folders, tools = work.row, work.folders, work.tools
-    position = row.stages.index(stage)
-    content, secrets = stage_config(stage, row, tools)
-    redactor = Redactor(secrets)
-    if stage.is_main:
-        state = decrypted_state(row, folders, tools)
-        redactor.add(secret_values(state))
-        write_secret(data.in_state, rendered_state(state, extension=data.extension))
-    if row.mode is Mode.DEBUG:
-        tools.storage.commit(snapshot_commit(row, folders, stage=position, config=content, redactor=redactor))
-    manifest = run_stage(
-        stage,
+    images = work.manifests["pull_images"]["images"]
+    return run_stage_of_row(
+        position,
         job=work.job,
-        row=row,
-        data=data,
-        tmp=folders.tmp(position),
-        config=rendered(content, extension=data.extension),
-        environment=container_environment(stage.component, row.identity, parameters=content["parameters"]),
-        image=PreparedImage.from_manifest(work.manifests["pull_images"]["images"][stage.image_reference]),
-        redactor=redactor,
-        tools=tools,
+        row=work.row,
+        folders=work.folders,
+        image=PreparedImage.from_manifest(images[work.row.stages[position].image_reference]),
+        tools=work.tools,
     )
-    if stage.is_main:
-        keep_new_state(row, folders, tools, state=read_out_state(data.out_state))
-    return manifest
 
 
 def _unload_output(work: RowWork) -> Manifest:
@@ -219,34 +193,19 @@ def _unload_output(work: RowWork) -> Manifest:
     row, folders, tools = work.row, work.folders, work.tools
     last = len(row.stages) - 1
     if row.mode is Mode.DEBUG:
-        redactor = Redactor(secret_values(decrypted_state(row, folders, tools)))
-        for stage in row.stages:
-            redactor.add(stage_config(stage, row, tools)[1])
-        stored = tools.storage.commit(snapshot_commit(row, folders, stage=None, config=None, redactor=redactor))
-        return {"tables": [], "files": [file.id for file in stored.files], "state": False}
+        snapshot, *_ = store_last_snapshot(work.job, row, folders, tools)
+        return {"tables": [], "files": [_shown_file(snapshot)], "state": False}
     tables = work.manifests.get("load_tables", {}).get("tables", [])
     files = work.manifests.get("load_files", {}).get("files", [])
     former = stored_state(row, folders, tools)
-    state = new_state(former, kept_new_state(folders), tables=table_states(tables), files=file_states(files, former))
+    # Other root keys are those of the present document, which somebody may have changed meanwhile.
+    present = tools.storage.state(row.state_key)
+    state = new_state(present, kept_new_state(folders), tables=table_states(tables), files=file_states(files, former))
     output = folders.data(last).outputs
     commit = Commit(
         key=folders.attempt(last),
-        tables=tuple(
-            table_loads(
-                row.mapping("output", "tables"),
-                folder=output / "tables",
-                owner=_owner(row),
-                extension=row.extension,
-            )
-        ),
-        files=tuple(
-            file_uploads(
-                row.mapping("output", "files"),
-                folder=output / "files",
-                system_tags=system_tags(row.component.id, row.config_id, row.row_id, row.identity.run_id),
-                extension=row.extension,
-            )
-        ),
+        tables=_table_loads(row, output),
+        files=_file_uploads(row, output),
         add_file_tags=tags_to_add(files),
         state={row.state_key: state},
     )
@@ -262,9 +221,28 @@ def _unload_output(work: RowWork) -> Manifest:
             {"id": table.table_id, "rows": table.rows, "table_rows": table.table_rows, "created": table.created}
             for table in done.tables
         ],
-        "files": [{"id": file.id, "name": file.name, "bytes": file.size_bytes} for file in done.files],
+        "files": [_shown_file(file) for file in done.files],
         "state": True,
     }
+
+
+def _table_loads(row: JobDefinition, output: Path) -> tuple[TableLoad, ...]:
+    if not row.component.writes_storage:
+        return ()
+    items = row.mapping("output", "tables")
+    return tuple(table_loads(items, folder=output / "tables", owner=_owner(row), extension=row.extension))
+
+
+def _file_uploads(row: JobDefinition, output: Path) -> tuple[FileUpload, ...]:
+    if not row.component.writes_storage:
+        return ()
+    tags = system_tags(row.component.id, row.config_id, row.row_id, row.identity.run_id)
+    items = row.mapping("output", "files")
+    return tuple(file_uploads(items, folder=output / "files", system_tags=tags, extension=row.extension))
+
+
+def _shown_file(file: StoredFile) -> Manifest:
+    return {"id": file.id, "name": file.name, "bytes": file.size_bytes}
 
 
 def clean_up(workspace: Workspace, tools: Tools) -> Manifest:
@@ -289,10 +267,6 @@ def stop_containers(job_id: str, tools: Tools, *, row_id: str | None = None) -> 
     """
     row = {} if row_id is None else {LABEL_ROW: row_id}
     return remove_containers(tools.engine, {LABEL_JOB: job_id, **row})
-
-
-def _extension(stage: Stage) -> str:
-    return "yml" if stage.component.data["configuration_format"] == "yaml" else "json"
 
 
 def _owner(row: JobDefinition) -> Owner:

@@ -79,6 +79,11 @@ class Component:
             pull_policy=PullPolicy(image["pull_policy"]),
         )
 
+    @property
+    def extension(self) -> str:
+        """Ending of config, state and usage files and of manifests (CD-11)."""
+        return "yml" if self.data["configuration_format"] == "yaml" else "json"
+
     @cached_property
     def memory_bytes(self) -> int:
         """Memory limit: ``m`` is 10^6 and ``g`` 10^9 bytes (CD-10)."""

@@ -65,9 +65,6 @@ def _wishes_of_component(data: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
                 f"Staging {staging!r} is not supported here: components get and give their data as files "
                 f"({' or '.join(repr(name) for name in _STAGING)}).",
             )
-    for key in ("forward_token", "forward_token_details"):
-        if data[key]:
-            yield f"data.{key}", "There is no Keboola Storage token here that could be given to the component."
     repository = data["definition"].get("repository") or {}
     if repository.get("username") or repository.get("#password"):
         yield (

@@ -224,7 +224,7 @@ def test_the_command_line_shows_one_message_and_no_traceback(installation: Insta
     file = installation.configuration("broken", {"parameters": {}, "storage": {"input": {"table": []}}})
     done = installation.command("run", f"{SCRIPT}/broken")
     assert done.returncode == 1
-    assert done.stderr == f"Error: {file}: storage.input: Unknown key 'table'; did you mean 'tables'?\n"
+    assert done.stderr == f"Error: {file}:1: storage.input: Unknown key 'table'; did you mean 'tables'?\n"
     for wrong, words in (
         ("test.scrip/broken", "test.script"),
         (f"{SCRIPT}/brokn", "broken"),

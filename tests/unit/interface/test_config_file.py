@@ -84,6 +84,27 @@ def test_yaml_is_block_style_in_the_given_order() -> None:
     assert yaml.safe_load(text) == content
 
 
+@pytest.mark.rules("DF-17")
+def test_yaml_below_the_tenth_level_is_inline() -> None:
+    content: Any = {"k": [1, {"z": "end"}]}
+    for level in range(9, 0, -1):
+        content = {f"l{level}": content}
+    text = rendered(content, extension="yml")
+    assert text.endswith("                  k: [1, {z: end}]\n")
+    assert text.count("\n") == 10
+    assert yaml.safe_load(text) == content
+    assert rendered({}, extension="yml") == "{}\n"
+    assert rendered({"empty": {"list": [], "map": {}}}, extension="yml") == "empty:\n  list: []\n  map: {}\n"
+
+
+@pytest.mark.rules("DF-17")
+@pytest.mark.parametrize(
+    "text", ["1e3", "0o14", "0x1F", "1_000", "12:30:45", "y", "N", "on", "no", "~", "1.", "-5", ""]
+)
+def test_a_text_that_looks_like_something_else_is_quoted_in_yaml(text: str) -> None:
+    assert rendered({"k": text}, extension="yml") in (f"k: '{text}'\n", f'k: "{text}"\n')
+
+
 @pytest.mark.rules("DF-20")
 def test_a_secret_of_the_component_itself_may_not_be_used_by_a_configuration() -> None:
     own = {"oauth": {"#secret": "hunter2"}, "#empty": ""}
@@ -92,3 +113,6 @@ def test_a_secret_of_the_component_itself_may_not_be_used_by_a_configuration() -
     assert error.value.key == "parameters.list[0].#mine"
     assert "hunter2" not in str(error.value)
     refuse_misuse({"#empty": "", "plain": "hunter2", "#other": "x"}, own)
+    with pytest.raises(ConfigurationError) as error:
+        refuse_misuse({"#mine": "hunter2"}, own, key="processors.before[1].parameters")
+    assert error.value.key == "processors.before[1].parameters.#mine"

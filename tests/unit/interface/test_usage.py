@@ -17,17 +17,19 @@ from docker_runner.interface.usage import read_usage
     [
         ("usage.json", '[{"metric": "MB", "value": 5}, {"metric": "calls", "value": 0}]', [("MB", 5), ("calls", 0)]),
         ("usage.json", "[]", []),
-        ("usage.json", "", []),
+        ("usage.json", '[{"metric": 5, "value": false}]', [(5, False)]),
         ("usage.yml", "- metric: MB\n  value: '5'\n", [("MB", "5")]),
     ],
 )
 def test_usage_is_read_in_the_components_format(tmp_path: Path, name: str, text: str, usage: list[object]) -> None:
-    assert [(item["metric"], item["value"]) for item in read_usage(write(tmp_path / name, text))] == usage
+    found = read_usage(write(tmp_path / name, text))
+    assert found is not None
+    assert [(item["metric"], item["value"]) for item in found] == usage
 
 
 @pytest.mark.rules("US-2")
 def test_no_usage_file_is_no_usage(tmp_path: Path) -> None:
-    assert read_usage(tmp_path / "usage.json") == []
+    assert read_usage(tmp_path / "usage.json") is None
 
 
 @pytest.mark.rules("US-1", "US-3", "D26")
@@ -39,7 +41,9 @@ def test_no_usage_file_is_no_usage(tmp_path: Path) -> None:
         ('[{"metric": "MB"}]', r"\[0\]: The key 'value' is missing"),
         ('[{"metric": "", "value": 1}]', r"\[0\]\.metric: Must not be empty"),
         ('[{"metric": "a", "value": 1, "unit": "MB"}]', r"\[0\]: Unknown key 'unit'"),
-        ('[{"metric": "a", "value": [1]}]', r"\[0\]\.value: Must be a text or a number, not a list"),
+        ('[{"metric": "a", "value": [1]}]', r"\[0\]\.value: Must be a text or a number or true or false, not a list"),
+        ('[{"metric": "a", "value": null}]', r"\[0\]\.value: Must be a text"),
+        ("", "Must be a list, not null"),
         ("[", "not valid JSON"),
     ],
 )

@@ -41,8 +41,8 @@ def test_a_full_configuration_has_all_steps_in_order() -> None:
     [
         ({}, {}, ["write_config", "run_component", "unload_output"]),
         ({"storage": {"input": {"tables": []}}}, {}, ["write_config", "run_component", "unload_output"]),
-        (FULL, {"input": "none"}, ["write_config", "run_component"]),
-        ({}, {"output": "none"}, ["write_config", "run_component"]),
+        (FULL, {"input": "none"}, ["write_config", "run_component", "unload_output"]),
+        ({}, {"output": "none"}, ["write_config", "run_component", "unload_output"]),
     ],
 )
 def test_steps_that_are_not_needed_are_not_there(configuration: Any, staging: Any, names: list[str]) -> None:

@@ -5,15 +5,18 @@ from __future__ import annotations
 import json
 import os
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 from tests.builders import ProjectBuilder, write
 
 from docker_runner.engine.redaction import Redactor
 from docker_runner.job.definition import JobDefinition, Mode
 from docker_runner.job.resolution import JobRequest
-from docker_runner.job.snapshots import snapshot_commit
+from docker_runner.job.snapshots import store_snapshot
 from docker_runner.job.workspace import RowWorkspace, Workspace
 from docker_runner.storage.base import FileQuery, Storage
 
@@ -41,19 +44,34 @@ def folders(built: ProjectBuilder, row: JobDefinition, tmp_path: Path) -> RowWor
     return workspace.row("r")
 
 
-def entries(archive: Path) -> dict[str, str]:
-    with zipfile.ZipFile(archive) as opened:
-        return {name: opened.read(name).decode() for name in opened.namelist()}
+@pytest.fixture
+def snapshot(row: JobDefinition, folders: RowWorkspace, lake: Storage, tmp_path: Path) -> Callable[..., dict[str, str]]:
+    """Stores a snapshot; gives its entries as they come back from Storage."""
+
+    def store(
+        stage: int | None = 0, secret_files: dict[str, Any] | None = None, redactor: Redactor | None = None
+    ) -> dict[str, str]:
+        stored, *_ = store_snapshot(
+            row, folders, lake, stage=stage, secret_files=secret_files or {}, redactor=redactor or Redactor()
+        )
+        lake.download_file(stored.id, tmp_path / "snapshot.zip")
+        with zipfile.ZipFile(tmp_path / "snapshot.zip") as opened:
+            assert len(opened.namelist()) == len(set(opened.namelist()))
+            return {name: opened.read(name).decode() for name in opened.namelist()}
+
+    return store
 
 
 @pytest.mark.rules("LC-60", "LC-63", "PR-16", "TV-10")
 def test_a_snapshot_is_stored_before_each_image_and_after_the_last(
-    row: JobDefinition, folders: RowWorkspace, lake: Storage
+    folders: RowWorkspace, lake: Storage, snapshot: Callable[..., dict[str, str]]
 ) -> None:
     for stage in range(3):
         folders.make_stage(stage)
-        lake.commit(snapshot_commit(row, folders, stage=stage, config={}, redactor=Redactor()))
-    lake.commit(snapshot_commit(row, folders, stage=None, config=None, redactor=Redactor()))
+        snapshot(stage)
+    snapshot(None)
+    assert list(folders.folder.glob("*.zip")) == []
+    assert {(file.is_permanent, file.is_public) for file in lake.files(FileQuery(tags=("debug",)))} == {(False, False)}
     stored = [(file.name, set(file.tags)) for file in reversed(lake.files(FileQuery(tags=("debug",))))]
     same = {"debug", "jobId:42", "rowId:r"}
     assert stored == [
@@ -64,39 +82,42 @@ def test_a_snapshot_is_stored_before_each_image_and_after_the_last(
     ]
 
 
-@pytest.mark.rules("LC-61", "LC-62", "D16")
+@pytest.mark.rules("LC-61", "LC-62", "D16", "LG-22")
 @pytest.mark.parametrize("extension", ["json", "yml"])
 @pytest.mark.parametrize("known", [True, False])
-def test_a_snapshot_holds_no_secret(row: JobDefinition, folders: RowWorkspace, extension: str, known: bool) -> None:
+def test_a_snapshot_holds_no_secret(
+    folders: RowWorkspace, snapshot: Callable[..., dict[str, str]], extension: str, known: bool
+) -> None:
     data = folders.make_stage(0, extension=extension)
     state = json.dumps({"#token": "hunter2", "plain": 1, "copy": "hunter2" if known else ""})
     write(data.in_state, state)
     write(data.out_state, state)
-    redactor = Redactor(["hunter2"] if known else [])
     config = {"parameters": {"#password": "hunter2", "user": "me"}, "list": [{"#k": "hunter2"}]}
-    commit = snapshot_commit(row, folders, stage=0, config=config, redactor=redactor)
-    found = entries(commit.files[0].source)
+    name = f"config.{extension}"
+    found = snapshot(0, {name: config}, Redactor(["hunter2"] if known else []))
     assert not [name for name, text in found.items() if "hunter2" in text]
-    assert json.loads(found["config.json"]) == {
+    assert yaml.safe_load(found[name]) == {
         "parameters": {"#password": "[hidden]", "user": "me"},
         "list": [{"#k": "[hidden]"}],
     }
+    assert found[name].startswith("{" if extension == "json" else "parameters:")
     for name in (f"in/state.{extension}", f"out/state.{extension}"):
-        assert json.loads(found[name])["#token"] == "[hidden]"
-        assert json.loads(found[name])["plain"] == 1
+        assert yaml.safe_load(found[name])["#token"] == "[hidden]"
+        assert yaml.safe_load(found[name])["plain"] == 1
 
 
 @pytest.mark.rules("LC-62")
-def test_a_state_that_is_not_valid_is_not_shown_at_all(row: JobDefinition, folders: RowWorkspace) -> None:
+def test_a_state_that_is_not_valid_is_not_shown_at_all(
+    folders: RowWorkspace, snapshot: Callable[..., dict[str, str]]
+) -> None:
     data = folders.make_stage(0)
     write(data.out_state, '{"#token": "hunter2"')
-    found = entries(snapshot_commit(row, folders, stage=0, config=None, redactor=Redactor()).files[0].source)
-    assert found["out/state.json"] == ""
+    assert snapshot()["out/state.json"] == ""
 
 
 @pytest.mark.rules("LC-61")
 def test_dot_files_links_and_pipes_are_left_out_and_empty_folders_kept(
-    row: JobDefinition, folders: RowWorkspace, tmp_path: Path
+    folders: RowWorkspace, snapshot: Callable[..., dict[str, str]], tmp_path: Path
 ) -> None:
     data = folders.make_stage(0)
     for name in ("in/tables/t.csv", "in/.hidden", ".folder/x", "extra/file"):
@@ -106,7 +127,7 @@ def test_dot_files_links_and_pipes_are_left_out_and_empty_folders_kept(
     (data.outputs / "tables/folder").symlink_to(tmp_path)
     os.mkfifo(data.outputs / "pipe")
     (data.outputs / "state.json").mkdir()
-    found = entries(snapshot_commit(row, folders, stage=0, config=None, redactor=Redactor()).files[0].source)
+    found = snapshot()
     assert {name: text for name, text in found.items() if text} == {
         "in/tables/t.csv": "in/tables/t.csv",
         "extra/file": "extra/file",

@@ -42,8 +42,6 @@ def test_an_unknown_component_is_named_with_similar_ones(built: ProjectBuilder, 
         ({"process_timeout": True}, "data.process_timeout", "Must be a whole number, not true."),
         ({"staging_storage": {"input": "s3"}}, "data.staging_storage.input", "'s3' is not supported here"),
         ({"staging_storage": {"output": "workspace-snowflake"}}, "data.staging_storage.output", "not supported here"),
-        ({"forward_token": True}, "data.forward_token", "no Keboola Storage token here"),
-        ({"forward_token_details": True}, "data.forward_token_details", "no Keboola Storage token here"),
         (
             {"definition": {"type": "dockerhub", "uri": "x", "repository": {"username": "u", "#password": "p"}}},
             "data.definition.repository",
