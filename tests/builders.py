@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from docker_runner.documents import checked
 from docker_runner.job.definition import Job
 from docker_runner.job.resolution import JobRequest, resolve_job
 from docker_runner.project.component import Component, ComponentRegistry
 from docker_runner.project.configuration import Project
+from docker_runner.project.parsing import parsed_configuration
 
 
 def component(component_id: str = "vendor.ex-foo", *, uri: str = "vendor/foo", **more: Any) -> Component:
@@ -28,8 +28,7 @@ def component_document(
 
 def configuration(content: dict[str, Any]) -> dict[str, Any]:
     """A configuration, checked and with defaults."""
-    document: dict[str, Any] = checked(content, "configuration", file="config.json")
-    return document
+    return parsed_configuration(content, file="config.json")
 
 
 def mapping(direction: str, kind: str, *items: dict[str, Any]) -> list[dict[str, Any]]:

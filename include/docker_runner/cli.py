@@ -52,33 +52,61 @@ def _end_in_order() -> None:
 
 @app.command()
 def run(
-    configuration: Annotated[str, typer.Argument(help="<component>/<configuration>")],
-    mode: Annotated[str, typer.Option(help="run, or debug: store snapshots of the data folder, no results")] = "run",
+    configuration: Annotated[str, typer.Argument(help="<component>/<configuration>, or <component> with --config")],
+    config: Annotated[
+        Path | None, typer.Option(help="JSON file with a configuration that is run instead of the stored one")
+    ] = None,
+    branch: Annotated[
+        str, typer.Option(help="folder or id of the branch; by default DOCKER_RUNNER_BRANCH, else the default branch")
+    ] = "",
+    mode: Annotated[
+        str,
+        typer.Option(
+            help="run, forceRun: also when disabled, or debug: store snapshots of the data folder, no results"
+        ),
+    ] = "run",
     tag: Annotated[str, typer.Option(help="image tag of the component instead of the registered one")] = "",
     row: Annotated[list[str] | None, typer.Option(help="run only this row; may be repeated")] = None,
     variable: Annotated[list[str] | None, typer.Option(help="name=value; may be repeated")] = None,
+    values: Annotated[str, typer.Option(help="id of stored values of variables")] = "",
+    backend: Annotated[str, typer.Option(help="size: xsmall, small, medium or large")] = "",
 ) -> None:
     """Run a configuration in this process: the same steps as its DAG."""
-    from docker_runner.job.resolution import JobRequest, resolve_job
+    from docker_runner.job.request import JobRequest
+    from docker_runner.job.resolution import resolve_job
     from docker_runner.job.run import run_job
     from docker_runner.job.tools import Tools
     from docker_runner.project.component import ComponentRegistry
     from docker_runner.project.configuration import Project
 
-    component_id, config_id = _ids(configuration)
+    component_id, config_id = _ids(configuration) if "/" in configuration or not config else (configuration, "")
     settings = Settings.from_environment()
-    variables = dict(_name_and_value(text) for text in variable or [])
+    tools = Tools(settings, log=_log())
+    request = JobRequest.from_params(
+        {
+            "mode": mode,
+            "tag": tag,
+            "rows": row or [],
+            "variables": dict(_name_and_value(text) for text in variable or []),
+            "values": values,
+            "backend": {"type": backend},
+            "config_data": _config_data(config),
+        },
+        config_file=config or "configData",
+    )
+    moment = _now()
     job = resolve_job(
-        Project(settings.project),
+        Project(settings.project, branch=branch or settings.branch),
         ComponentRegistry(settings.components),
         component_id=component_id,
         config_id=config_id,
-        request=JobRequest.from_params({"mode": mode, "tag": tag, "rows": row or [], "variables": variables}),
-        job_id=f"cli.{component_id}.{config_id}",
-        run_id=f"cli-{_now()}",
+        request=request,
+        # Runs of one configuration wait for each other; those that belong to none do not (LC-11).
+        job_id=f"cli.{component_id}.{config_id or moment}",
+        run_id=f"cli-{moment}",
         features=settings.features,
+        vault=settings.vault,
     )
-    tools = Tools(settings, log=_log())
     result = run_job(job, tools, on_step=_report_step)
     for name, manifest in result.manifests.items():
         if name.endswith("unload_output"):
@@ -94,7 +122,8 @@ def validate(
     ] = None,
 ) -> None:
     """Check configurations and the components they name, without running anything."""
-    from docker_runner.job.resolution import JobRequest, resolve_job
+    from docker_runner.job.request import JobRequest
+    from docker_runner.job.resolution import resolve_job
     from docker_runner.project.component import ComponentRegistry
     from docker_runner.project.configuration import Project
 
@@ -147,6 +176,13 @@ def encrypt(
     temporary.chmod(file.stat().st_mode & 0o777)
     temporary.replace(file)
     print(f"Encrypted the # values of {file}.")
+
+
+def _config_data(file: Path | None) -> Any:
+    """The configuration in a file; an empty map is none (CF-39)."""
+    from docker_runner.documents import read_json
+
+    return read_json(file) if file else None
 
 
 def _ids(text: str) -> tuple[str, str]:

@@ -186,6 +186,11 @@ def scalar_text(value: Any) -> str:
     return "" if value is None else str(value)
 
 
+def id_text(value: Any) -> str:
+    """An id or tag of a configuration as text; empty when it is not given: null, ``""``, ``0``, ``"0"`` or false."""
+    return "" if value in (None, "", "0", 0, False, [], {}) else scalar_text(value)
+
+
 def walk_secrets(document: Any, path: str = "") -> Iterator[tuple[str, Any]]:
     """Yield ``(dotted path, value)`` of every scalar under a key that starts with ``#``, at any depth (EN-1)."""
     if isinstance(document, Mapping):

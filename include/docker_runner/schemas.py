@@ -2,7 +2,8 @@
 
 A thing is defined once and referred to by ``$ref``. A schema may add to what it refers to: configuration.json is
 configuration-row.json plus the keys that a whole configuration may not lack. Besides the standard's own words,
-``x-expected`` says in an error what would be right where the standard's words would not help.
+``x-expected`` says in an error what would be right where the standard's words would not help,
+and ``x-secret`` keeps a wrong value out of it.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from jsonschema.protocols import Validator
 
 _EXPECTED = "x-expected"
+_HIDDEN = "x-secret"
 _PLACEHOLDER = "{{"
 _TYPE_NAMES = {
     "object": "a map",
@@ -160,7 +162,7 @@ def _unknown(name: str, known: list[str]) -> str:
 def _wrong_value(error: ValidationError) -> str:
     """Say what is wrong and what would be right, in the words of somebody who edits the file."""
     expected: Any = error.validator_value
-    secret = any(str(part).startswith("#") for part in error.absolute_path)
+    secret = _schema_of(error).get(_HIDDEN) or any(str(part).startswith("#") for part in error.absolute_path)
     shown = "what it is" if secret else _shown(error.instance)
     if phrase := _expected(error):
         return f"Must be {phrase}, not {shown}."

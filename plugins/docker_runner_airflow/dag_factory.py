@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING, Any
 
 from docker_runner.errors import ConfigurationError, RunnerError
 from docker_runner.job.plan import PULL_IMAGES, Kind, Step, row_steps
+from docker_runner.job.request import MODES
+from docker_runner.project.branches import Branch
 from docker_runner.project.component import Component, ComponentRegistry
 from docker_runner.project.configuration import Configuration, Project, Row
 from docker_runner.project.entries import Key
@@ -53,7 +55,7 @@ def build_dags(settings: Settings | None = None) -> dict[str, DAG]:
 
     settings = settings or Settings.from_environment()
     wanted = get_parsing_context().dag_id
-    project, registry = Project(settings.project), CachedRegistry(settings)
+    project, registry = Project(settings.project, branch=settings.branch), CachedRegistry(settings)
     return {
         name: _dag_or_error(name, key, project=project, registry=registry)
         for key in _candidates(project, wanted)
@@ -92,14 +94,15 @@ def dag_id(component_id: str, config_id: str) -> str:
 
 def _dag_or_error(name: str, key: Key, *, project: Project, registry: ComponentRegistry) -> DAG:
     try:
-        return _dag(name, project.configuration(*key), registry.get(key[0]))
+        return _dag(name, project.configuration(*key), registry.get(key[0]), branch=project.branch)
     except RunnerError as error:
-        return _error_dag(name, key, str(error))
+        return _error_dag(name, key, str(error), branch=project.branch)
     except Exception as error:  # What Airflow refuses, e.g. a cron expression, must not hide the other DAGs.
-        return _error_dag(name, key, f"Airflow refuses to make a DAG of {'/'.join(key)}: {error}")
+        refused = f"Airflow refuses to make a DAG of {'/'.join(key)}: {error}"
+        return _error_dag(name, key, refused, branch=project.branch)
 
 
-def _dag(name: str, configuration: Configuration, component: Component) -> DAG:
+def _dag(name: str, configuration: Configuration, component: Component, *, branch: Branch) -> DAG:
     from airflow.sdk import DAG
     from airflow.sdk.definitions.param import ParamsDict
 
@@ -120,7 +123,9 @@ def _dag(name: str, configuration: Configuration, component: Component) -> DAG:
         is_paused_upon_creation=schedule is not None,
         default_args={"retries": _RETRIES, "retry_delay": timedelta(seconds=5), "owner": component.id},
     )
-    create = CreateWorkspaceOperator(dag=dag, component_id=configuration.component_id, config_id=configuration.id)
+    create = CreateWorkspaceOperator(
+        dag=dag, component_id=configuration.component_id, config_id=configuration.id, branch=branch.path
+    )
     pull = PullImagesOperator(dag=dag, step=PULL_IMAGES)
     create >> pull
     rows = _rows(dag, configuration, component, create=create, pull=pull)
@@ -222,8 +227,8 @@ def _params(configuration: Configuration) -> dict[str, Any]:
         "mode": Param(
             "run",
             type="string",
-            enum=["run", "debug"],
-            description="debug stores snapshots of the data folder, no results",
+            enum=list(MODES),
+            description="debug stores snapshots of the data folder, no results; forceRun runs also what is disabled",
         ),
         "tag": Param("", type="string", description="image tag of the component instead of the registered one"),
     }
@@ -239,6 +244,9 @@ def _params(configuration: Configuration) -> dict[str, Any]:
         params["variables"] = Param(
             {}, type="object", description='values of variables, e.g. {"name": "value"}; none means the stored ones'
         )
+        params["values"] = Param(
+            "", type="string", description="id of stored values of variables; none means the default"
+        )
     return params
 
 
@@ -250,7 +258,7 @@ def _documentation(configuration: Configuration) -> str:
     return "\n\n".join(lines)
 
 
-def _error_dag(name: str, key: Key, error: str) -> DAG:
+def _error_dag(name: str, key: Key, error: str, *, branch: Branch) -> DAG:
     """A DAG that shows what is wrong with its configuration and fails at once with it when it is run."""
     from airflow.sdk import DAG
 
@@ -266,5 +274,5 @@ def _error_dag(name: str, key: Key, error: str) -> DAG:
         catchup=False,
         is_paused_upon_creation=False,
     )
-    CreateWorkspaceOperator(dag=dag, component_id=key[0], config_id=key[1])
+    CreateWorkspaceOperator(dag=dag, component_id=key[0], config_id=key[1], branch=branch.path)
     return dag

@@ -102,10 +102,11 @@ class StepOperator(BaseOperator):
 class CreateWorkspaceOperator(StepOperator):
     """Resolves the configuration as it is now, with the values of the trigger form, and makes the run's folders."""
 
-    def __init__(self, *, component_id: str, config_id: str, **kwargs: Any) -> None:
+    def __init__(self, *, component_id: str, config_id: str, branch: str = "", **kwargs: Any) -> None:
         super().__init__(step=CREATE_WORKSPACE, **kwargs)
         self.component_id = component_id
         self.config_id = config_id
+        self.branch = branch
 
     def work(self, context: Mapping[str, Any]) -> dict[str, Any]:
         """Resolve everything before anything runs (LC-5)."""
@@ -116,7 +117,7 @@ class CreateWorkspaceOperator(StepOperator):
 
         settings = Settings.from_environment()
         job = resolve_job(
-            Project(settings.project),
+            Project(settings.project, branch=self.branch),
             ComponentRegistry(settings.components),
             component_id=self.component_id,
             config_id=self.config_id,
@@ -124,6 +125,7 @@ class CreateWorkspaceOperator(StepOperator):
             job_id=job_id(context),
             run_id=context["run_id"],
             features=settings.features,
+            vault=settings.vault,
         )
         create_workspace(job, self.workspace(context), self.tools())
         return described(job, selected=[row.row_id for row in job.rows])

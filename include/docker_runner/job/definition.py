@@ -49,6 +49,8 @@ class JobDefinition:
         configuration: effective configuration: merged, variables replaced, checked, defaults filled in.
         stages: the images to run, in order.
         variables: names and values that were replaced (VR-12).
+        is_inline: the configuration came with the job, not from the project (CF-39).
+        config_exists: the project has a configuration with this id.
     """
 
     component: Component
@@ -59,6 +61,18 @@ class JobDefinition:
     stages: tuple[Stage, ...]
     identity: RunIdentity
     variables: Mapping[str, str] = field(default_factory=dict)
+    is_inline: bool = False
+    config_exists: bool = True
+
+    @property
+    def stores_state(self) -> bool:
+        """Whether state is kept after a run: only of a configuration that exists (LC-22)."""
+        return bool(self.config_id) and self.config_exists
+
+    @property
+    def reads_state(self) -> bool:
+        """Whether a run begins with the stored state; one that brings its own configuration begins empty (CF-39)."""
+        return self.stores_state and not self.is_inline
 
     @property
     def mode(self) -> Mode:
@@ -152,6 +166,8 @@ class Job:
                 ],
                 "identity": vars(row.identity),
                 "variables": row.variables,
+                "is_inline": row.is_inline,
+                "config_exists": row.config_exists,
             }
             for row in self.rows
         ]
@@ -174,6 +190,8 @@ class Job:
                 ),
                 identity=RunIdentity(**{**row["identity"], "features": tuple(row["identity"]["features"])}),
                 variables=row["variables"],
+                is_inline=row["is_inline"],
+                config_exists=row["config_exists"],
             )
             for row in content["rows"]
         )

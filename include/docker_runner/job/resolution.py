@@ -2,66 +2,28 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from docker_runner.documents import checked
-from docker_runner.encryption import refuse_plain_secrets
-from docker_runner.errors import ConfigurationError, RunnerError, UserError
+from docker_runner.errors import ConfigurationError, RunnerError
 from docker_runner.interface.environment import RunIdentity
+from docker_runner.job.checks import Files, effective_problems, errors_of, part_problems
 from docker_runner.job.definition import Job, JobDefinition, Mode, Stage
-from docker_runner.project.component import Component, ComponentRegistry
-from docker_runner.project.configuration import Configuration, Project, Row
+from docker_runner.job.request import JobRequest
+from docker_runner.job.source import Source, guard_branch, source_of
+from docker_runner.project.component import Component, ComponentRegistry, StackRegistry
+from docker_runner.project.configuration import Project, Row
+from docker_runner.project.default_buckets import with_default_buckets
+from docker_runner.project.parsing import parsed_configuration
 from docker_runner.project.rows import effective_configurations, selected_rows
 from docker_runner.project.shared_code import with_shared_code
-from docker_runner.project.unsupported import refuse_unsupported_configuration
-from docker_runner.project.variables import VariableValues, with_variables
+from docker_runner.project.variables import with_variables
+from docker_runner.project.vault import Vault
 from docker_runner.settings import DEFAULT_FEATURES
 
-
-@dataclass(frozen=True)
-class JobRequest:
-    """What a person asks for when starting a run: the fields of the trigger form.
-
-    Attributes:
-        mode: ``run`` or ``debug``.
-        tag: image tag of the component instead of the registered one (LC-82).
-        rows: ids of the rows to run; empty for all that are not disabled.
-        variables: values by name, or the id of stored values.
-    """
-
-    mode: Mode = Mode.RUN
-    tag: str = ""
-    rows: tuple[str, ...] = ()
-    variables: VariableValues = field(default_factory=VariableValues)
-
-    @classmethod
-    def from_params(cls, params: Mapping[str, Any]) -> JobRequest:
-        """Read the trigger form's values.
-
-        Raises:
-            UserError: the mode is unknown (LC-21), or values have a wrong form.
-        """
-        mode = str(params.get("mode") or Mode.RUN.value)
-        if mode not in {item.value for item in Mode}:
-            raise UserError(f"The mode must be run or debug, not {mode!r}.")
-        variables = params.get("variables") or {}
-        if not isinstance(variables, Mapping):
-            raise UserError("Variables must be a map of names and values.")
-        rows = params.get("rows") or ()
-        if isinstance(rows, str):
-            rows = [row for row in re.split(r"[\s,]+", rows) if row]
-        if not isinstance(rows, list | tuple):
-            raise UserError("Rows must be a list of ids.")
-        return cls(
-            mode=Mode(mode),
-            tag=str(params.get("tag") or ""),
-            rows=tuple(str(row) for row in rows),
-            variables=VariableValues(inline=dict(variables)),
-        )
+__all__ = ["JobRequest", "described", "resolve_job"]
 
 
 def resolve_job(
@@ -69,102 +31,133 @@ def resolve_job(
     registry: ComponentRegistry,
     *,
     component_id: str,
-    config_id: str,
+    config_id: str = "",
     request: JobRequest,
     job_id: str,
     run_id: str,
     features: tuple[str, ...] = DEFAULT_FEATURES,
+    vault: Path | None = None,
 ) -> Job:
     """Resolve everything that runs, before anything runs (LC-5).
 
     Args:
-        project: the project directory.
+        project: the project directory, with the branch that is run.
         registry: the registered components.
         component_id: the component of the configuration.
-        config_id: the configuration.
+        config_id: the configuration; may be empty, or one that does not exist, when the request brings its own
+            (CF-39).
         request: what was asked for.
         job_id: identity of the run in names of containers and folders.
         run_id: what components see as ``KBC_RUNID``.
         features: features of the project (section 2.3).
+        vault: file with the values of ``{{ vault.… }}`` (VR-14).
 
     Raises:
         UserError: the configuration, its rows, variables or components cannot be used; names file and key.
     """
+    registry = StackRegistry(registry, project.api_host)
     component = registry.get(component_id)
-    configuration = project.configuration(component_id, config_id)
-    if configuration.is_disabled and not request.rows:
-        raise UserError(f"The configuration {component_id}/{config_id} is disabled: enable it in its meta.json.")
-    selected = selected_rows(configuration, request.rows)
-    effective = effective_configurations(configuration)
+    guard_branch(component, project.branch)
+    source = source_of(project, component, config_id, request)
+    selected = selected_rows(source.configuration, request.rows)
+    for error in part_problems(source.configuration, [row for row in source.configuration.rows if row.id in selected]):
+        raise error
+    identity = RunIdentity(
+        run_id=run_id,
+        project_id=project.id,
+        stack_id=project.api_host,
+        config_id=source.configuration.id,
+        config_version=source.configuration.version,
+        row_id="",
+        branch_id=project.branch.id,
+        is_dev_branch=not project.branch.is_default,
+        mode=request.mode.value,
+        features=features,
+    )
     rows = tuple(
         _definition(
-            row, content, configuration=configuration, component=component, project=project, registry=registry,
-            request=request, run_id=run_id, features=features,
+            row, content, source=source, component=component, project=project, registry=registry, request=request,
+            identity=replace(identity, row_id=row.id if row else ""), vault=Vault(vault, project.branch.path),
         )
-        for row, content in effective
+        for row, content in effective_configurations(source.configuration)
         if (row.id if row else "") in selected
     )  # fmt: skip
-    return Job(id=job_id, title=f"{component_id}/{config_id}", rows=rows)
+    return Job(id=job_id, title=f"{component_id}/{config_id}".rstrip("/"), rows=rows)
 
 
 def _definition(
     row: Row | None,
     content: dict[str, Any],
     *,
-    configuration: Configuration,
+    source: Source,
     component: Component,
     project: Project,
     registry: ComponentRegistry,
     request: JobRequest,
-    run_id: str,
-    features: tuple[str, ...],
+    identity: RunIdentity,
+    vault: Vault,
 ) -> JobDefinition:
-    file = row.file if row else configuration.file
-    try:
-        content = with_shared_code(content, project)
-        content, variables = with_variables(content, request.variables, project=project)
-    except ConfigurationError as error:
-        raise error if error.file else ConfigurationError(error.problem, file=file, key=error.key) from None
-    except UserError as error:
-        raise type(error)(f"{file}: {error}") from None
-    content = checked(content, "configuration", file=file)
-    refuse_unsupported_configuration(content, features=component.features, file=file)
-    # Before anything is written: a job on disk must not hold what its author forgot to encrypt.
-    refuse_plain_secrets(content, file=file)
-    identity = RunIdentity(
-        run_id=run_id,
-        project_id=project.id,
-        stack_id=project.api_host,
-        config_id=configuration.id,
-        config_version=configuration.version,
-        row_id=row.id if row else "",
-        branch_id="",
-        mode=request.mode.value,
-        features=features,
+    files = source.files(row)
+    content, variables = replaced(
+        content, source=source, request=request, project=project, registry=registry, vault=vault, files=files
     )
+    for error in effective_problems(content, lambda: parsed_configuration(content), component=component, files=files):
+        raise error
+    content = parsed_configuration(content)
+    tag = request.tag or source.tag(content)
+    with errors_of(files):
+        stages = stages_of(content, component=component, registry=registry, tag=tag)
     return JobDefinition(
         component=component,
-        config_id=configuration.id,
-        config_version=configuration.version,
+        config_id=identity.config_id,
+        config_version=identity.config_version,
         row_id=identity.row_id,
         configuration=content,
-        stages=_stages(content, component=component, registry=registry, tag=request.tag, file=file),
+        stages=stages,
         identity=identity,
         variables=variables,
+        is_inline=source.is_inline,
+        config_exists=source.config_exists,
     )
 
 
-def _stages(
-    configuration: Mapping[str, Any], *, component: Component, registry: ComponentRegistry, tag: str, file: Path
+def replaced(
+    content: dict[str, Any],
+    *,
+    source: Source,
+    request: JobRequest,
+    project: Project,
+    registry: ComponentRegistry,
+    vault: Vault,
+    files: Files,
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """Put shared code and variables, in this order, into an effective configuration (LC-4).
+
+    Returns:
+        The configuration, and the names and values of the variables that were used.
+    """
+    with errors_of(files):
+        content = with_default_buckets(content, project=project, registry=registry)
+        content = with_shared_code(content, project)
+        return with_variables(
+            content, request.variables, project=project, vault=vault, stored_values_id=source.values_id
+        )
+
+
+def stages_of(
+    configuration: Mapping[str, Any], *, component: Component, registry: ComponentRegistry, tag: str
 ) -> tuple[Stage, ...]:
-    runtime = configuration.get("runtime") or {}
-    main_tag = tag or str(runtime.get("tag") or runtime.get("image_tag") or "")
-    main = Stage("run_component", component, tag=main_tag, is_main=True)
+    """The images of a row in order: before-processors, the component, after-processors (PR-2).
+
+    Raises:
+        ConfigurationError: a processor is unknown (PR-3), or may not stand where it does (PR-14, D20).
+    """
+    main = Stage("run_component", component, tag=tag, is_main=True)
     if not component.reads_storage:
         return (main,)
     before, after = (
         [
-            _processor(item, position=position, number=number, registry=registry, file=file)
+            _processor(item, position=position, number=number, registry=registry)
             for number, item in enumerate((configuration.get("processors") or {}).get(position) or [], start=1)
         ]
         for position in ("before", "after")
@@ -172,9 +165,7 @@ def _stages(
     return (*before, main, *after)
 
 
-def _processor(
-    item: Mapping[str, Any], *, position: str, number: int, registry: ComponentRegistry, file: Path
-) -> Stage:
+def _processor(item: Mapping[str, Any], *, position: str, number: int, registry: ComponentRegistry) -> Stage:
     """A processor's stage (PR-1..PR-4); one that may not stand there is refused (PR-14, D20)."""
     key = f"processors.{position}[{number - 1}].definition.component"
     component_id = item["definition"]["component"]
@@ -183,11 +174,10 @@ def _processor(
     except ConfigurationError:
         raise
     except RunnerError as error:
-        raise ConfigurationError(str(error), file=file, key=key) from None
+        raise ConfigurationError(str(error), key=key) from None
     if component.processor_position not in ("any", position):
         raise ConfigurationError(
             f"The processor {component_id} may only stand {component.processor_position} the component.",
-            file=file,
             key=key,
         )
     return Stage(

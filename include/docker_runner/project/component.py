@@ -40,6 +40,20 @@ class Component:
         refuse_unsupported_component(definition, file=file)
         return cls(definition)
 
+    def for_stack(self, host: str) -> Component:
+        """The component as a stack sees it: its own parameters there are laid over the general ones (CD-40, CD-41).
+
+        Args:
+            host: host name of the stack; parameters of other stacks are left out.
+        """
+        stacks = self.data["stack_parameters"] or {}
+        if not stacks:
+            return self
+        parameters = {**(self.data["image_parameters"] or {}), **stacks.get(host, {})}
+        return Component(
+            {**self.definition, "data": {**self.data, "image_parameters": parameters, "stack_parameters": {}}}
+        )
+
     @property
     def data(self) -> Mapping[str, Any]:
         """The ``data`` node of the definition."""
@@ -155,3 +169,21 @@ class ComponentRegistry:
         if component.id != component_id:
             raise ConfigurationError(f"The id must be that of the file name, {component_id!r}.", file=path, key="id")
         return component
+
+
+class StackRegistry(ComponentRegistry):
+    """A registry whose components are as one stack sees them (CD-40).
+
+    Args:
+        registry: the registered components.
+        host: host name of the stack.
+    """
+
+    def __init__(self, registry: ComponentRegistry, host: str) -> None:
+        super().__init__(registry.folder)
+        self._registry = registry
+        self._host = host
+
+    def get(self, component_id: str) -> Component:
+        """Read a component's definition; see :meth:`ComponentRegistry.get`."""
+        return self._registry.get(component_id).for_stack(self._host)

@@ -3,14 +3,17 @@
 ::
 
     .keboola/manifest.json                              ids and paths of everything
-    main/<type>/<component>/<configuration>/
+    <branch>/meta.json                                  isDefault: whether it is the default branch
+    <branch>/<type>/<component>/<configuration>/
         config.json  meta.json  description.md
         rows/<row>/{config.json,meta.json,description.md}
         variables/{config.json,values/<values>/config.json}
-        schedules/<schedule>/config.json
+        schedules/<schedule>/{config.json,meta.json}
         blocks/<block>/<code>/code.<ext>                code of transformations
+    <branch>/_shared/<component>/                       shared code for a component
+        config.json  codes/<piece>/{config.json,code.<ext>}
 
-Without a manifest the directory names are the ids.
+Without a manifest the directory names are the ids. Files that mean nothing here are left alone.
 """
 
 from __future__ import annotations
@@ -26,6 +29,8 @@ from typing import Any
 from docker_runner.documents import read_json, read_object
 from docker_runner.errors import ConfigurationError, NotFoundError
 from docker_runner.project.blocks import with_code
+from docker_runner.project.branches import branch_of_folder, branch_of_manifest
+from docker_runner.project.code_links import with_shared_code_ids
 from docker_runner.project.entries import (
     SCHEDULER_COMPONENT,
     VARIABLES_COMPONENT,
@@ -66,28 +71,54 @@ class Configuration:
     rows: tuple[Row, ...]
     schedules: tuple[Schedule, ...]
     version: str
-    file: Path
+    file: Path | str
+
+    @classmethod
+    def inline(cls, component_id: str, config_id: str, content: dict[str, Any], *, file: Path | str) -> Configuration:
+        """A configuration that comes with a job: it has neither rows nor a version (CF-39).
+
+        Args:
+            component_id: its component.
+            config_id: the id that its results carry; may be empty.
+            content: the configuration.
+            file: what errors name as its file.
+        """
+        return cls(
+            component_id=component_id,
+            id=config_id,
+            name=config_id or component_id,
+            description="",
+            is_disabled=False,
+            configuration=content,
+            rows=(),
+            schedules=(),
+            version="",
+            file=file,
+        )
 
 
 class Project:
-    """A project directory. Opening it reads only its manifest.
+    """A project directory. Opening it reads only its manifest and which branch is the default one.
 
     Args:
         folder: the project directory.
-        branch: name of the branch's folder.
+        branch: path or id of the branch to read; empty for the default branch.
 
     Raises:
         NotFoundError: there is no such directory.
-        ConfigurationError: its manifest is wrong.
+        ConfigurationError: its manifest is wrong, or has no such branch.
     """
 
-    def __init__(self, folder: Path, *, branch: str = "main") -> None:
+    def __init__(self, folder: Path, *, branch: str = "") -> None:
         self.folder = folder
-        self.branch = branch
         if not folder.is_dir():
             raise NotFoundError(f"There is no project directory {folder}; DOCKER_RUNNER_PROJECT names the one to use.")
         self._manifest_file = folder / ".keboola" / "manifest.json"
         self._manifest = read_object(self._manifest_file, "project-manifest") if self._manifest_file.exists() else None
+        if self._manifest is None:
+            self.branch = branch_of_folder(folder, branch)
+        else:
+            self.branch = branch_of_manifest(folder, self._manifest, branch, file=self._manifest_file)
 
     @property
     def id(self) -> str:
@@ -99,10 +130,15 @@ class Project:
         """The host name of the stack that the project was pulled from."""
         return str((self._manifest or {}).get("project", {}).get("apiHost", ""))
 
+    @property
+    def branch_folder(self) -> Path:
+        """The folder of the branch that is read."""
+        return self.folder / self.branch.path
+
     @cached_property
     def _entries(self) -> Entries:
         if self._manifest is None:
-            return FolderEntries(self.folder / self.branch)
+            return FolderEntries(self.branch_folder)
         return ManifestEntries(self._manifest_file, self._manifest, folder=self.folder, branch=self.branch)
 
     def configurations(self) -> list[Key]:
@@ -129,6 +165,14 @@ class Project:
             )
         return found
 
+    def configurations_of(self, component_id: str) -> list[Key]:
+        """Ids of all configurations of a component, also of one that is never run itself, e.g. of shared code."""
+        return list(self._entries.of(component_id))
+
+    def at(self, path: str) -> Key | None:
+        """Ids of the configuration that lies at a path of the branch; None when there is none."""
+        return self._entries.at(path)
+
     def configuration(self, component_id: str, config_id: str) -> Configuration:
         """Read one configuration with its rows and schedules.
 
@@ -139,7 +183,8 @@ class Project:
         entry = self.entry(component_id, config_id)
         file = entry.folder / "config.json"
         meta = _read_meta(entry.folder)
-        configuration = with_code(_read_map(file), entry.folder)
+        configuration = with_code(_read_map(file), entry.folder, component_id=component_id)
+        configuration = with_shared_code_ids(configuration, self._entries, component_id=component_id, file=file)
         rows = tuple(_read_row(row_id, folder) for row_id, folder in entry.rows)
         schedules = self._entries.children(entry.key, SCHEDULER_COMPONENT)
         self._relate_variables(entry, configuration)
@@ -148,7 +193,7 @@ class Project:
             id=config_id,
             name=str(meta.get("name") or config_id),
             description=_read_description(entry.folder),
-            is_disabled=bool(meta.get("isDisabled", False)),
+            is_disabled=meta.get("isDisabled", False),
             configuration=configuration,
             rows=rows,
             schedules=tuple(Schedule.read(child.folder / "config.json") for child in schedules),
@@ -171,7 +216,7 @@ def _read_row(row_id: str, folder: Path) -> Row:
         id=row_id,
         name=str(meta.get("name") or row_id),
         description=_read_description(folder),
-        is_disabled=bool(meta.get("isDisabled", False)),
+        is_disabled=meta.get("isDisabled", False),
         configuration=_read_map(file),
         file=file,
     )
@@ -188,7 +233,7 @@ def _read_map(file: Path) -> dict[str, Any]:
 
 def _read_meta(folder: Path) -> dict[str, Any]:
     file = folder / "meta.json"
-    return _read_map(file) if file.exists() else {}
+    return read_object(file, "meta") if file.exists() else {}
 
 
 def _read_description(folder: Path) -> str:

@@ -12,15 +12,16 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from docker_runner.documents import checked
-from docker_runner.errors import ConfigurationError
+from docker_runner.project.branches import Branch
 
 VARIABLES_COMPONENT = "keboola.variables"
 SHARED_CODE_COMPONENT = "keboola.shared-code"
 SCHEDULER_COMPONENT = "keboola.scheduler"
+_OF_SHARED_CODE = "sharedCodeVariablesFor"
 _NOT_RUN = frozenset(
     {VARIABLES_COMPONENT, SHARED_CODE_COMPONENT, SCHEDULER_COMPONENT, "keboola.orchestrator", "keboola.flow"}
 )
-_BELONGS_TO = frozenset({"variablesFor", "schedulerFor"})
+_BELONGS_TO = frozenset({"variablesFor", "schedulerFor", _OF_SHARED_CODE})
 
 Key = tuple[str, str]
 """Component and configuration id."""
@@ -53,6 +54,12 @@ class Entries(Protocol):
     def get(self, key: Key) -> Entry | None:
         """One of them, or one that belongs to another one; None when there is none."""
 
+    def of(self, component_id: str) -> Iterator[Key]:
+        """All configurations of a component, those that belong to others too."""
+
+    def at(self, path: str) -> Key | None:
+        """The configuration that lies at a path of the branch, e.g. ``_shared/vendor.python-transformation``."""
+
     def children(self, key: Key, component_id: str) -> list[Entry]:
         """The configurations of a component that belong to a configuration: its variables or schedules."""
 
@@ -64,26 +71,15 @@ class ManifestEntries:
         file: the manifest, for errors.
         manifest: its content, checked except for the list of configurations.
         folder: the project directory.
-        branch: path of the branch's folder.
-
-    Raises:
-        ConfigurationError: the branch is not there.
+        branch: the branch that is read.
     """
 
-    def __init__(self, file: Path, manifest: Mapping[str, Any], *, folder: Path, branch: str) -> None:
+    def __init__(self, file: Path, manifest: Mapping[str, Any], *, folder: Path, branch: Branch) -> None:
         self._file = file
-        self._folder = folder / branch
-        branches = {str(item["id"]): item["path"] for item in manifest["branches"] or []}
-        if branch not in branches.values():
-            raise ConfigurationError(
-                f"There is no branch with the path {branch!r}; there are: {', '.join(branches.values()) or 'none'}.",
-                file=file,
-                key="branches",
-            )
+        self._folder = folder / branch.path
         self._items: dict[Key, tuple[int, Any]] = {}
         self._children: dict[Key, list[Key]] = {}
-        own = {item["id"] for item in manifest["branches"] if item["path"] == branch}
-        own |= {str(branch_id) for branch_id in own}
+        own = {item["id"] for item in manifest["branches"] if str(item["id"]) == branch.id} | {branch.id}
         # Every task goes through this loop once for each configuration of the project.
         for index, item in enumerate(manifest["configurations"] or []):
             try:
@@ -118,8 +114,7 @@ class ManifestEntries:
         index, raw = self._items[key]
         item = checked(raw, "project-manifest-configuration", file=self._file, key=f"configurations[{index}]")
         parent = _parent(item)
-        around = self.get(parent) if parent and parent in self._items else None
-        folder = (around.folder if around else self._folder) / item["path"]
+        folder = self._folder_around(parent, item) / item["path"]
         rows = item.get("rows") or []
         defaults = [str(row["id"]) for row in rows if "variablesValuesFor" in _relation_types(row)]
         return Entry(
@@ -129,6 +124,24 @@ class ManifestEntries:
             parent=parent,
             default_row=defaults[0] if defaults else "",
         )
+
+    def _folder_around(self, parent: Key | None, item: Mapping[str, Any]) -> Path:
+        """The folder that the path of an item counts from: that of what it belongs to, else the branch's."""
+        around = self.get(parent) if parent and parent in self._items else None
+        if not around:
+            return self._folder
+        row_id = str(_relation(item).get("rowId", ""))
+        return dict(around.rows).get(row_id, around.folder)
+
+    def of(self, component_id: str) -> Iterator[Key]:
+        """All configurations of a component, in the manifest's order."""
+        return (key for key in self._items if key[0] == component_id)
+
+    def at(self, path: str) -> Key | None:
+        """The configuration that lies at a path of the branch."""
+        wanted = path.strip("/")
+        items = ((key, item) for key, (_, item) in self._items.items() if isinstance(item, dict))
+        return next((key for key, item in items if item.get("path") == wanted and not _parent(item)), None)
 
     def children(self, key: Key, component_id: str) -> list[Entry]:
         """The configurations of a component that belong to a configuration."""
@@ -140,6 +153,7 @@ class FolderEntries:
     """The configurations of a project without manifest: ``<branch>/<type>/<component>/<configuration>``."""
 
     def __init__(self, folder: Path) -> None:
+        self._folder = folder
         self._entries = {entry.key: entry for entry in _found(folder)}
 
     def keys(self) -> Iterator[Key]:
@@ -153,6 +167,15 @@ class FolderEntries:
     def get(self, key: Key) -> Entry | None:
         """The entry of a configuration."""
         return self._entries.get(key)
+
+    def of(self, component_id: str) -> Iterator[Key]:
+        """All configurations of a component, by their folders."""
+        return (key for key in self._entries if key[0] == component_id)
+
+    def at(self, path: str) -> Key | None:
+        """The configuration that lies at a path of the branch."""
+        wanted = self._folder / path.strip("/")
+        return next((key for key, entry in self._entries.items() if entry.folder == wanted), None)
 
     def children(self, key: Key, component_id: str) -> list[Entry]:
         """The configurations of a component that belong to a configuration."""
@@ -178,15 +201,25 @@ def _found(folder: Path) -> Iterator[Entry]:
         for schedule in sorted(config.glob("schedules/*/config.json")):
             schedule_key = SCHEDULER_COMPONENT, f"{name}-{schedule.parent.name}"
             yield Entry(schedule_key, folder=schedule.parent, parent=key)
+    for file in sorted(folder.glob("_shared/*/config.json")):
+        codes = tuple((code.parent.name, code.parent) for code in sorted(file.parent.glob("codes/*/config.json")))
+        yield Entry((SHARED_CODE_COMPONENT, file.parent.name), folder=file.parent, rows=codes)
 
 
 def _parent(item: Any) -> Key | None:
+    """What an item of the manifest belongs to, by its relations."""
     if not isinstance(item, dict) or "relations" not in item:
         return None
-    for relation in item["relations"] or ():
-        if isinstance(relation, dict) and relation.get("type") in _BELONGS_TO:
-            return str(relation.get("componentId", "")), str(relation.get("configId", ""))
-    return None
+    relation = _relation(item)
+    if not relation:
+        return None
+    component_id = SHARED_CODE_COMPONENT if relation["type"] == _OF_SHARED_CODE else relation.get("componentId", "")
+    return str(component_id), str(relation.get("configId", ""))
+
+
+def _relation(item: Mapping[str, Any]) -> Mapping[str, Any]:
+    relations = (relation for relation in item.get("relations") or () if isinstance(relation, dict))
+    return next((relation for relation in relations if relation.get("type") in _BELONGS_TO), {})
 
 
 def _relation_types(row: Mapping[str, Any]) -> list[str]:

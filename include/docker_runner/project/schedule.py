@@ -21,7 +21,7 @@ class Schedule:
 
     @classmethod
     def read(cls, file: Path) -> Schedule:
-        """Read a schedule's ``config.json``.
+        """Read a schedule's ``config.json``, and from the ``meta.json`` beside it whether it is disabled.
 
         Raises:
             ConfigurationError: the file is not a schedule, its cron expression or its time zone does not exist.
@@ -40,6 +40,10 @@ class Schedule:
         return cls(
             cron=schedule["cronTab"],
             timezone=schedule["timezone"],
-            enabled=schedule["state"] == "enabled",
+            enabled=schedule["state"] == "enabled" and not _is_disabled(file.with_name("meta.json")),
             file=file,
         )
+
+
+def _is_disabled(meta: Path) -> bool:
+    return meta.exists() and bool(read_object(meta, "meta").get("isDisabled", False))

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
-from docker_runner.documents import read_object
+from docker_runner.documents import checked, id_text, read_json
 from docker_runner.errors import ConfigurationError, NotFoundError
+from docker_runner.project.blocks import has_code, scripts_of
+from docker_runner.project.code_links import target_component
 from docker_runner.project.configuration import Project
 from docker_runner.project.entries import SHARED_CODE_COMPONENT
 
+_LOG = logging.getLogger(__name__)
 _PLACEHOLDER = re.compile(r"{{\s*([A-Za-z0-9_-]+)\s*}}")
 
 
@@ -21,22 +26,42 @@ def with_shared_code(configuration: dict[str, Any], project: Project) -> dict[st
         NotFoundError: the shared code or one of its rows does not exist (SC-2).
         ConfigurationError: a piece of shared code is wrong.
     """
-    shared_id = str(configuration.get("shared_code_id") or "")
+    shared_id = id_text(configuration.get("shared_code_id"))
     given = configuration.get("shared_code_row_ids") or []
     if not isinstance(given, list):
         raise ConfigurationError("Must be a list of ids.", key="shared_code_row_ids")
     row_ids = [str(row_id) for row_id in given]
     if not shared_id or not row_ids:
         return configuration
-    rows = dict(project.entry(SHARED_CODE_COMPONENT, shared_id).rows)
+    library = project.entry(SHARED_CODE_COMPONENT, shared_id)
+    rows = dict(library.rows)
+    target = target_component(library)
     pieces: dict[str, list[Any]] = {}
     for row_id in row_ids:
         if row_id not in rows:
             raise NotFoundError(f"The shared code {shared_id} has no row {row_id}; its rows are: {', '.join(rows)}.")
-        content = read_object(rows[row_id] / "config.json", "shared-code-row")["code_content"]
-        pieces[row_id] = content if isinstance(content, list) else [content]
+        pieces[row_id] = code_of(rows[row_id], component_id=target)
+    _LOG.info("Inserting the shared code %s of %s.", ", ".join(row_ids), shared_id)
     replaced: dict[str, Any] = _replaced(configuration, pieces)
     return replaced
+
+
+def code_of(folder: Path, *, component_id: str) -> list[Any]:
+    """The code of one piece: in its ``config.json``, or in a code file beside it as ``kbc`` writes it.
+
+    Args:
+        folder: the folder of the piece.
+        component_id: the component that the code is for.
+
+    Raises:
+        ConfigurationError: its ``config.json`` is wrong (SC-2), or there are several code files.
+    """
+    file = folder / "config.json"
+    content = read_json(file)
+    if isinstance(content, dict) and "code_content" not in content and has_code(folder):
+        content = {**content, "code_content": scripts_of(folder, component_id=component_id)}
+    code = checked(content, "shared-code-row", file=file)["code_content"]
+    return code if isinstance(code, list) else [code]
 
 
 def _replaced(value: Any, pieces: Mapping[str, list[Any]]) -> Any:

@@ -31,8 +31,8 @@ def test_the_trigger_form_is_read() -> None:
     assert JobRequest.from_params({}) == JobRequest()
     assert JobRequest.from_params({"mode": None, "tag": None, "rows": None, "variables": None}) == JobRequest()
     assert JobRequest.from_params(
-        {"mode": "debug", "tag": 1.5, "rows": "a, b\nc", "variables": {"x": "1"}}
-    ) == JobRequest(Mode.DEBUG, "1.5", ("a", "b", "c"), VariableValues({"x": "1"}))
+        {"mode": "debug", "tag": 1.5, "rows": "a, b\nc", "variables": {"x": "1"}, "values": 7}
+    ) == JobRequest(mode=Mode.DEBUG, tag="1.5", rows=("a", "b", "c"), variables=VariableValues({"x": "1"}, row_id="7"))
     assert JobRequest.from_params({"rows": [1, "b"]}).rows == ("1", "b")
 
 
@@ -40,10 +40,17 @@ def test_the_trigger_form_is_read() -> None:
 @pytest.mark.parametrize(
     ("params", "problem"),
     [
-        ({"mode": "dry-run"}, "must be run or debug, not 'dry-run'"),
-        ({"mode": ["run"]}, "must be run or debug"),
+        ({"mode": "dry-run"}, "must be run, forceRun or debug, not 'dry-run'"),
+        ({"mode": ["run"]}, "must be run, forceRun or debug"),
         ({"variables": "a=1"}, "must be a map of names and values"),
         ({"rows": 5}, "must be a list of ids"),
+        ({"rows": [["a"]]}, "must be a list of ids"),
+        ({"row": "a"}, "no setting 'row'; did you mean 'rows'?"),
+        ({"delay": 5}, "no setting 'delay'; known are mode, tag"),
+        ({"config_data": [1]}, "configuration of a run must be a map"),
+        ({"config_data": "text"}, "configuration of a run must be a map"),
+        ({"backend": "small"}, "must be a map of type and context"),
+        ({"backend": {"type": {}}}, "must be texts"),
     ],
 )
 def test_a_wrong_trigger_form_is_told(params: dict[str, Any], problem: str) -> None:

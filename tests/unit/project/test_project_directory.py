@@ -135,7 +135,11 @@ def test_an_item_of_the_manifest_without_ids_shows_itself_and_hides_no_other(bui
     ("path", "content", "problem"),
     [
         (".keboola/manifest.json", {"branches": []}, r"manifest\.json:1: The key 'configurations' is missing"),
-        (".keboola/manifest.json", manifest(branches=[{"id": 1, "path": "prod"}]), "no branch with the path 'main'"),
+        (
+            ".keboola/manifest.json",
+            manifest(branches=[{"id": 1, "path": "a"}, {"id": 2, "path": "b"}]),
+            "None of the project's branches is the default one",
+        ),
         (f"{FOLDER}/config.json", "{", r"main/config\.json: This is not valid JSON \(line 1, column 2\)"),
         (f"{FOLDER}/config.json", [1], r"main/config\.json: The file must hold a map"),
         (f"{FOLDER}/meta.json", b"\xff", r"main/meta\.json: The file is not UTF-8"),
@@ -195,19 +199,17 @@ def test_code_files_of_a_transformation_return_into_its_parameters(built: Projec
     assert built.project.configuration("vendor.ex-foo", "main").configuration["parameters"] == {
         "packages": ["x"],
         "blocks": [
-            {"name": "First", "codes": [{"name": "Load", "script": ["print('ě')\n"]}]},
+            {"name": "First", "codes": [{"name": "Load", "script": ["print('ě')"]}]},
             {"name": "002-second", "codes": [{"name": "x", "script": ["pass"]}]},
         ],
     }
 
 
-@pytest.mark.rules("OS-1")
 @pytest.mark.parametrize(
     ("files", "problem"),
     [
         ({"note.txt": b""}, "exactly one code file"),
         ({"code.py": b"", "code.r": b""}, "exactly one code file"),
-        ({"code.sql": b"select 1"}, "SQL transformations"),
         ({"code.py": b"\xff"}, r"code\.py: The file is not UTF-8"),
     ],
 )

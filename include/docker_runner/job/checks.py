@@ -1,0 +1,95 @@
+"""What is checked of a configuration before a job runs: each file on its own, then what becomes of them together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from docker_runner.documents import problems, walk_secrets
+from docker_runner.encryption import refuse_plain_secrets
+from docker_runner.errors import ConfigurationError, UserError
+from docker_runner.positions import holds, line_of
+from docker_runner.project.component import Component
+from docker_runner.project.configuration import Configuration, Row
+from docker_runner.project.unsupported import refuse_unsupported_configuration
+
+Files = Sequence[Path | str]
+
+
+def part_problems(configuration: Configuration, rows: Sequence[Row]) -> Iterator[ConfigurationError]:
+    """What is wrong in the files of a configuration with rows, each on its own (RW-3, CF-33).
+
+    Without rows there is one file, and what is wrong in it shows in what becomes of it.
+
+    Args:
+        configuration: as written.
+        rows: those of its rows that are looked at.
+    """
+    if not configuration.rows:
+        return
+    for content, file in (
+        (configuration.configuration, configuration.file),
+        *((row.configuration, row.file) for row in rows),
+    ):
+        yield from problems(content, "configuration-row", file=file, placeholders=True)
+
+
+def effective_problems(
+    content: Mapping[str, Any], parsed: Callable[[], Mapping[str, Any]], *, component: Component, files: Files
+) -> Iterator[UserError]:
+    """What is wrong in an effective configuration: everything that the schema finds, else what other checks find.
+
+    Args:
+        content: merged, with its placeholders replaced.
+        parsed: gives the content with defaults filled in; called when the schema finds nothing.
+        component: the component that is run.
+        files: the files that it comes from, the most special one first.
+    """
+    found = [located(error, files) for error in problems(content, "configuration")]
+    yield from found
+    if found:
+        return
+    with_defaults = parsed()
+    checks: tuple[Callable[[], None], ...] = (
+        partial(refuse_unsupported_configuration, with_defaults, features=component.features),
+    )
+    for check in checks:
+        try:
+            check()
+        except ConfigurationError as error:
+            yield located(error, files)
+    # Before anything is written: a job on disk must not hold what its author forgot to encrypt.
+    for path, value in walk_secrets(with_defaults):
+        try:
+            refuse_plain_secrets({"#": value})
+        except ConfigurationError as error:
+            yield located(ConfigurationError(error.problem, key=path), files)
+
+
+def located(error: ConfigurationError, files: Files) -> ConfigurationError:
+    """Name the file that holds the key of an error, and the line; an error that names another file stays as it is.
+
+    Args:
+        error: an error in an effective configuration.
+        files: the files that it comes from, the most special one first.
+    """
+    if error.line or (error.file and error.file not in map(str, files)):
+        return error
+    known = [file for file in files if isinstance(file, Path)]
+    file = next((file for file in known if error.key and holds(file, error.key)), files[0])
+    line = line_of(file, error.key) if error.key and isinstance(file, Path) else None
+    return ConfigurationError(error.problem, file=file, key=error.key, line=line)
+
+
+@contextmanager
+def errors_of(files: Files) -> Iterator[None]:
+    """Let every error that says nothing of its file name the right one of these."""
+    try:
+        yield
+    except ConfigurationError as error:
+        raise located(error, files) from None
+    except UserError as error:
+        raise type(error)(f"{files[0]}: {error}") from None

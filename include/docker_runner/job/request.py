@@ -1,0 +1,105 @@
+"""What is asked for when a job is started: from the command line, a trigger form or another system (LC-80)."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from docker_runner.documents import scalar_text
+from docker_runner.errors import UserError
+from docker_runner.job.definition import Mode
+from docker_runner.project.variables import VariableValues
+
+FORCE_RUN = "forceRun"
+MODES = ("run", FORCE_RUN, "debug")
+_KEYS = ("mode", "tag", "rows", "variables", "values", "config_data", "backend")
+_BACKEND_KEYS = ("type", "containerType", "context")
+
+
+@dataclass(frozen=True)
+class JobRequest:
+    """What a person or another system asks for when starting a run.
+
+    Attributes:
+        mode: ``run`` or ``debug``.
+        force: run the configuration although it is disabled (LC-84).
+        tag: image tag of the component instead of the registered one (LC-82).
+        rows: ids of the rows to run; empty for all that are not disabled.
+        variables: values by name, or the id of stored values.
+        config_data: a configuration that comes with the request and is run instead of the stored one (CF-39).
+        config_file: where it was read, for errors.
+        backend: ``type`` (size) and ``context`` of the backend, which win over the configuration's.
+    """
+
+    mode: Mode = Mode.RUN
+    force: bool = False
+    tag: str = ""
+    rows: tuple[str, ...] = ()
+    variables: VariableValues = field(default_factory=VariableValues)
+    config_data: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    config_file: Path | str = "configData"
+    backend: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def from_params(cls, params: Mapping[str, Any], *, config_file: Path | str = "configData") -> JobRequest:
+        """Read a request: ``mode``, ``tag``, ``rows``, ``variables``, ``values``, ``config_data``, ``backend``.
+
+        Args:
+            params: the request; what is missing, null or empty is not asked for.
+            config_file: where ``config_data`` was read, for errors.
+
+        Raises:
+            UserError: the mode is unknown (LC-21), a value has a wrong form (CF-38), or a key is unknown.
+        """
+        for name in params:
+            if name not in _KEYS:
+                near = difflib.get_close_matches(str(name), _KEYS, n=1)
+                hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(_KEYS)}."
+                raise UserError(f"A run has no setting {name!r}; {hint}")
+        mode = params.get("mode") or Mode.RUN.value
+        if mode not in MODES:
+            raise UserError(f"The mode must be {', '.join(MODES[:-1])} or {MODES[-1]}, not {mode!r}.")
+        return cls(
+            mode=Mode.DEBUG if mode == Mode.DEBUG.value else Mode.RUN,
+            force=mode == FORCE_RUN,
+            tag=scalar_text(params.get("tag")),
+            rows=_rows(params.get("rows") or ()),
+            variables=VariableValues(
+                inline=_map(params.get("variables"), "Variables must be a map of names and values."),
+                row_id=scalar_text(params.get("values")),
+            ),
+            config_data=_map(params.get("config_data"), "The configuration of a run must be a map."),
+            config_file=config_file,
+            backend=_backend(_map(params.get("backend"), "The backend must be a map of type and context.")),
+        )
+
+
+def _rows(rows: Any) -> tuple[str, ...]:
+    if isinstance(rows, str):
+        rows = [row for row in re.split(r"[\s,]+", rows) if row]
+    if not isinstance(rows, list | tuple) or any(isinstance(row, Mapping | list) for row in rows):
+        raise UserError("Rows must be a list of ids.")
+    return tuple(scalar_text(row) for row in rows)
+
+
+def _map(value: Any, problem: str) -> dict[str, Any]:
+    if value is None or value in ({}, [], ""):
+        return {}
+    if not isinstance(value, Mapping):
+        raise UserError(problem)
+    return dict(value)
+
+
+def _backend(given: Mapping[str, Any]) -> dict[str, str]:
+    """Size and context; the container's size is the backend's type here (LC-83). Other keys are ignored."""
+    if any(isinstance(given.get(key), Mapping | list) for key in _BACKEND_KEYS):
+        raise UserError("Type and context of the backend must be texts.")
+    backend = {
+        "type": scalar_text(given.get("containerType")) or scalar_text(given.get("type")),
+        "context": scalar_text(given.get("context")),
+    }
+    return {key: value for key, value in backend.items() if value}

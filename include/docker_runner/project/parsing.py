@@ -1,0 +1,39 @@
+"""The parsed form of a configuration: checked, with defaults, as components see it (CF-33..CF-36)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from docker_runner.documents import checked
+
+# What means the same as nothing and is taken away (CF-35).
+_REMOVED_WHEN_EMPTY: Mapping[tuple[str, str], tuple[str, ...]] = {
+    ("input", "files"): ("tags", "query", "processed_tags", "file_ids"),
+    ("output", "tables"): ("delete_where",),
+}
+_BACKEND_KEYS = ("type", "context", "workspace_credentials")
+
+
+def parsed_configuration(content: Mapping[str, Any], *, file: Path | str | None = None) -> dict[str, Any]:
+    """Check a whole configuration and give its parsed form.
+
+    Args:
+        content: merged, with its placeholders replaced.
+        file: what an error names as the file.
+
+    Raises:
+        ConfigurationError: the first thing that is wrong.
+    """
+    parsed: dict[str, Any] = checked(content, "configuration", file=file)
+    storage = parsed.get("storage") or {}
+    for (direction, kind), keys in _REMOVED_WHEN_EMPTY.items():
+        for item in (storage.get(direction) or {}).get(kind) or []:
+            for key in keys:
+                if key in item and item[key] in ([], "", None):
+                    del item[key]
+    backend = (parsed.get("runtime") or {}).get("backend")
+    if backend:
+        parsed["runtime"]["backend"] = {key: value for key, value in backend.items() if key in _BACKEND_KEYS}
+    return parsed

@@ -1,0 +1,74 @@
+"""Configurations as Mustache templates."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from docker_runner.errors import ConfigurationError
+
+
+def render(configuration: dict[str, Any], values: Mapping[str, str]) -> tuple[dict[str, Any], list[str]]:
+    """Render a configuration's JSON as a Mustache template; double braces insert JSON-safe text (VR-9, VR-10).
+
+    Args:
+        configuration: any JSON map; keys and values may hold placeholders.
+        values: values by name.
+
+    Returns:
+        The rendered configuration, and the names that have no value, in order; with such names the configuration is
+        of no use.
+
+    Raises:
+        ConfigurationError: a placeholder is not valid Mustache, or a raw value breaks the JSON.
+    """
+    import pystache
+    from pystache.common import MissingTags, TemplateNotFoundError
+    from pystache.context import KeyNotFoundError
+    from pystache.parser import ParsingError
+
+    template = json.dumps(configuration, ensure_ascii=False)
+    renderer = pystache.Renderer(escape=_json_escaped, missing_tags=MissingTags.strict, partials={})
+    missing: list[str] = []
+    while True:
+        try:
+            text = renderer.render(template, {**values, **_empty(missing)})
+            break
+        except KeyNotFoundError as error:
+            if '"' in error.key or error.key in missing:
+                raise ConfigurationError(f"A placeholder is not closed or has no name: {error.key[:40]!r}.") from None
+            missing.append(error.key)
+        except TemplateNotFoundError:
+            raise ConfigurationError("Placeholders may not name other templates ({{> name}}).") from None
+        except ParsingError as error:
+            raise ConfigurationError(f"A placeholder is not valid Mustache: {error}") from None
+    if missing:
+        return configuration, [name for name in missing if not any(other.startswith(f"{name}.") for other in missing)]
+    try:
+        rendered: dict[str, Any] = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ConfigurationError(
+            f"Replacing the variables broke the configuration ({error.msg}): a section such as {{{{#name}}}} is not "
+            "closed, or a value in triple braces, which is inserted as it is, is no valid JSON there; double braces "
+            "keep quotes and line ends safe."
+        ) from None
+    return rendered, []
+
+
+def _empty(names: list[str]) -> dict[str, Any]:
+    """Empty values for names, so that rendering goes on to the next missing one; Mustache reads dots as levels."""
+    tree: dict[str, Any] = {}
+    for name in names:
+        node = tree
+        *levels, last = name.split(".")
+        for level in levels:
+            if not isinstance(node.get(level), dict):
+                node[level] = {}
+            node = node[level]
+        node[last] = ""
+    return tree
+
+
+def _json_escaped(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)[1:-1]

@@ -1,0 +1,61 @@
+"""Vault variables: ``{{ vault.<name> }}``, whose values are kept outside the project (VR-14)."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from docker_runner.documents import read_object
+from docker_runner.project.branches import DEFAULT_FOLDER
+
+# A third opening brace makes it a raw Mustache placeholder, which is none of the vault's.
+_PLACEHOLDER = re.compile(r"(?<!{){{\s*vault\.([A-Za-z0-9_-]+)\s*}}")
+
+
+@dataclass
+class Vault:
+    """Values by name in a JSON file: ``{"name": "text or cipher"}``, or ``{"name": {"<branch>": "…"}}``.
+
+    Attributes:
+        file: the file; it is read only when a placeholder occurs.
+        branch: folder of the branch whose values count; a plain text counts in every branch.
+    """
+
+    file: Path | None = None
+    branch: str = DEFAULT_FOLDER
+    _values: dict[str, str] | None = field(default=None, repr=False)
+
+    def rendered(self, configuration: dict[str, Any]) -> tuple[dict[str, Any], dict[str, str], list[str]]:
+        """Replace the placeholders of a configuration.
+
+        Returns:
+            The configuration, the values that were used by ``vault.<name>``, and the names that have no value.
+
+        Raises:
+            ConfigurationError: the vault's file is wrong.
+        """
+        text = json.dumps(configuration, ensure_ascii=False)
+        names = list(dict.fromkeys(_PLACEHOLDER.findall(text)))
+        if not names:
+            return configuration, {}, []
+        values = self._read()
+        used = {name: values[name] for name in names if name in values}
+        text = _PLACEHOLDER.sub(lambda match: _json_text(used.get(match[1], match[0])), text)
+        missing = [f"vault.{name}" for name in names if name not in used]
+        return json.loads(text), {f"vault.{name}": value for name, value in used.items()}, missing
+
+    def _read(self) -> dict[str, str]:
+        if self._values is None:
+            content = read_object(self.file, "vault") if self.file and self.file.exists() else {}
+            of_branch = (
+                (name, value.get(self.branch) if isinstance(value, dict) else value) for name, value in content.items()
+            )
+            self._values = {name: value for name, value in of_branch if value is not None}
+        return self._values
+
+
+def _json_text(value: str) -> str:
+    return json.dumps(value, ensure_ascii=False)[1:-1]
