@@ -11,6 +11,9 @@ from docker_runner.errors import UserError
 from docker_runner.project.component import Component
 from docker_runner.settings import ForwardedToken
 
+# Clients take a run without a stack for one on a developer's machine, and then write other manifests (EV-21).
+_NO_STACK = "local"
+
 
 @dataclass(frozen=True)
 class RunIdentity:
@@ -59,7 +62,7 @@ def container_environment(
         "KBC_CONFIGID": identity.config_id or _hash_of(parameters),
         "KBC_CONFIGVERSION": identity.config_version,
         "KBC_COMPONENTID": component.id,
-        "KBC_STACKID": identity.stack_id,
+        "KBC_STACKID": identity.stack_id or _NO_STACK,
         "KBC_STAGING_FILE_PROVIDER": "local",
         "KBC_PROJECT_FEATURE_GATES": ",".join(identity.features),
         "KBC_COMPONENT_RUN_MODE": identity.mode,

@@ -69,6 +69,29 @@ def test_rows_that_the_extractor_wants_to_forget_are_deleted_before_its_load(wor
     assert len(readings(workbench, "wind")) == 6
 
 
+@pytest.mark.rules("OM-80", "OM-81", "OM-82", "OM-84")
+def test_tables_tell_who_made_them_and_what_their_columns_mean(workbench: Workbench) -> None:
+    component = workbench.register("ex-readings", {"default_bucket": True})
+    workbench.configuration("main", parameters(workbench, "north"), component=component)
+    workbench.run("main", component=component)
+    table = workbench.storage.table(f"{BUCKET}.stations")
+    assert metadata(table) == {
+        "KBC.createdBy.component.id": "test.ex-readings",
+        "KBC.createdBy.configuration.id": "main",
+        "KBC.lastUpdatedBy.component.id": "test.ex-readings",
+        "KBC.lastUpdatedBy.configuration.id": "main",
+        "KBC.description": "Every station, as it is now.",
+    }
+    name = metadata(table, "name")
+    assert name["KBC.description"] == "What people call it."
+    assert (name["KBC.datatype.basetype"], name["KBC.datatype.length"]) == ("STRING", "40")
+    assert metadata(table, "height")["KBC.datatype.basetype"] == "INTEGER"
+    assert table.primary_key == ("name",)
+    providers = {item.key: item.provider for item in table.metadata}
+    assert providers["KBC.description"] == "test.ex-readings"
+    assert providers["KBC.createdBy.component.id"] == "system"
+
+
 @pytest.mark.rules("RW-2", "RW-3", "RW-10", "ST-7", "EV-12", "OM-80")
 def test_rows_of_one_extractor_have_a_state_each_and_share_the_bucket(workbench: Workbench) -> None:
     component = workbench.register("ex-readings", {"default_bucket": True})

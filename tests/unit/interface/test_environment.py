@@ -43,6 +43,12 @@ def test_a_container_is_told_who_it_is() -> None:
     }
 
 
+@pytest.mark.rules("EV-7", "EV-21")
+def test_a_project_of_no_stack_has_a_stack_all_the_same() -> None:
+    # Keboola's Python client would believe that it runs on a developer's machine.
+    assert variables_of(component(), replace(IDENTITY, stack_id=""))["KBC_STACKID"] == "local"
+
+
 @pytest.mark.rules("EV-6", "EV-10", "EV-12", "EV-16", "EV-19", "PR-8")
 def test_row_branch_and_mode_are_told_when_there_are_any() -> None:
     identity = replace(IDENTITY, row_id="r", branch_id="5", mode="debug")
