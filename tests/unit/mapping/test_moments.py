@@ -161,7 +161,8 @@ def test_unix_timestamps_are_numbers_or_texts(value: Any) -> None:
     [
         "banana", "", "foo 12", "last", "this", "first", "12", "1", "2026", "a week ago", "ago", "2 days ago foo",
         "-2 fortnoons", "2026-13-45", "2026-02-30", "13/25/2020", "31.13.2026", "24:00", "13pm", "may june",
-        "2026-01-31 2026-02-01", "10:00 11:00", "2026-01-31T10:00:00Z Z", "10:00 Mars/Base", "-0530", "monday tuesday", "second week",
+        "2026-01-31 2026-02-01", "10:00 11:00", "2026-01-31T10:00:00Z Z", "10:00 Mars/Base", "-0530", "monday tuesday",
+        "second week",
         "first day of this month -1 day", "+1 week yesterday", "next week ago", "this week last monday",
         "first monday of next year", "this monday of may", True, False, None, "P1D", "9" * 20, "1700000000000",
         "-999999999 days", "-9999 years", "x\x00", "[]", float("nan"), float("inf"), "٣ days", "1e9",
