@@ -14,8 +14,9 @@ from docker_runner.storage.lake import blobs, documents, sql
 from docker_runner.storage.lake.connection import Connection
 from docker_runner.storage.lake.csv_source import open_source
 from docker_runner.storage.lake.load import TableWriter
-from docker_runner.storage.lake.records import Document, Kind, find, put
+from docker_runner.storage.lake.records import Kind, find, put
 from docker_runner.storage.lake.staging import StagedTable
+from docker_runner.storage.lake.structure import expected_conversion
 from docker_runner.storage.names import split_table_id
 
 
@@ -62,12 +63,21 @@ def _commit_new(connection: Connection, wanted: Commit) -> Committed:
 
 
 def _stage(connection: Connection, loads: tuple[TableLoad, ...]) -> list[StagedTable]:
-    """Read all CSVs; the errors of all tables come as one (OM-75)."""
+    """Read all CSVs; the errors of all tables come as one (OM-75).
+
+    Texts are converted to what the tables hold now. A load whose table is another one when it is its turn does that
+    again, while the other writers wait.
+    """
+    if not loads:
+        return []
     staged, problems = [], []
+    present = _present_tables(connection, loads)
     for load in loads:
         try:
             split_table_id(load.table_id)
-            staged.append(StagedTable(connection, open_source(load)))
+            rows = StagedTable(connection, open_source(load))
+            rows.convert(expected_conversion(load, present.get(load.table_id), rows.columns))
+            staged.append(rows)
         except UserError as error:
             problems.append(f"Table {load.table_id}: {error}")
     if problems:
@@ -108,7 +118,7 @@ def _write_tables(
         raise UserError("\n".join(problems))
     changed = {table_id: documents.table_document(table) for table_id, table in tables.items()}
     put(connection.run, Kind.TABLES, changed, new=not present)
-    _add_buckets(connection, {table.bucket for table in tables.values() if table.id not in present}, now)
+    _add_buckets(connection, [load for load in loads if load.table_id not in present], now)
     return loaded
 
 
@@ -130,10 +140,16 @@ def _present_tables(connection: Connection, loads: tuple[TableLoad, ...]) -> dic
     return {table_id: documents.read_table(table_id, document) for table_id, document in present.items()}
 
 
-def _add_buckets(connection: Connection, buckets: set[str], now: datetime) -> None:
-    present = find(connection.run, Kind.BUCKETS, sorted(buckets))
-    created: Document = {"created": now.isoformat()}
-    put(connection.run, Kind.BUCKETS, dict.fromkeys(sorted(buckets - present.keys()), created), new=True)
+def _add_buckets(connection: Connection, loads: list[TableLoad], now: datetime) -> None:
+    """Record the buckets that loads have made, with who made them (OM-51, OM-80)."""
+    makers = {split_table_id(load.table_id)[0]: load for load in reversed(loads)}
+    present = find(connection.run, Kind.BUCKETS, sorted(makers))
+    created = {
+        bucket: documents.bucket_document(now, documents.merge_metadata((), load.created_metadata, now=now, last_id=0))
+        for bucket, load in sorted(makers.items())
+        if bucket not in present
+    }
+    put(connection.run, Kind.BUCKETS, created, new=True)
 
 
 def _write_files(

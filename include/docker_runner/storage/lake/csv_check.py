@@ -77,7 +77,7 @@ def rewrite(source: CsvSource, new_file: Iterator[Path]) -> Rewritten:
         target = next(new_file)
         with target.open("w", encoding="utf-8", newline="") as written:
             writer = csv.writer(written, quoting=csv.QUOTE_ALL, lineterminator="\n")
-            for record in _records(file, source):
+            for _, record in _records(file, source):
                 writer.writerow(record)
                 records += 1
                 if sum(map(len, record)) * 4 > longest:  # only then it may be the longest in bytes
@@ -86,7 +86,22 @@ def rewrite(source: CsvSource, new_file: Iterator[Path]) -> Rewritten:
     return Rewritten(source.with_files(tuple(files), dialect=_QUOTED), records, longest)
 
 
-def _records(file: CsvFile, source: CsvSource) -> Iterator[list[str]]:
+def find_record(source: CsvSource, number: int) -> tuple[str, list[str]]:
+    """Find a record by its number, which counts from 1 through all files.
+
+    Returns:
+        Its place, for people: the file and the line, and the record.
+    """
+    for file in source.files:
+        for line, record in _records(file, source):
+            number -= 1
+            if not number:
+                return f"{file.path.name}, line {line}", record
+    raise ValueError("There are fewer records.")
+
+
+def _records(file: CsvFile, source: CsvSource) -> Iterator[tuple[int, list[str]]]:
+    """The records of a file with the lines in which they begin."""
     with file.open() as raw:
         _check_encoding(raw, file.path.name)
     with file.open() as raw:
@@ -103,7 +118,7 @@ def _records(file: CsvFile, source: CsvSource) -> Iterator[list[str]]:
             if skip:
                 skip = False
             elif len(record) == len(source.columns):
-                yield record
+                yield line, record
             elif record:
                 raise UserError(
                     f"{file.path.name}, line {line}: the number of fields is {len(record)}, expected are "
@@ -111,7 +126,7 @@ def _records(file: CsvFile, source: CsvSource) -> Iterator[list[str]]:
                     f"{source.dialect.delimiter!r} right?"
                 )
             elif len(source.columns) == 1:
-                yield [""]
+                yield line, [""]
             line = reader.line_num + 1
 
 

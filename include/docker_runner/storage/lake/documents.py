@@ -5,8 +5,29 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from docker_runner.storage.base import Committed, LoadedTable, MetadataItem, StateKey, StoredFile, Table
+from docker_runner.storage.base import (
+    BaseType,
+    Bucket,
+    ColumnType,
+    Committed,
+    LoadedTable,
+    MetadataItem,
+    StateKey,
+    StoredFile,
+    Table,
+)
 from docker_runner.storage.lake.records import Document
+
+
+def bucket_document(created: datetime, metadata: Sequence[MetadataItem]) -> Document:
+    """A bucket without its id and what is in it."""
+    return {"created": created.isoformat(), "metadata": _metadata_documents(metadata)}
+
+
+def read_bucket(bucket_id: str, document: Document, tables: int) -> Bucket:
+    """A bucket from its document; earlier documents have no metadata."""
+    metadata = _read_metadata(document.get("metadata", []))
+    return Bucket(bucket_id, datetime.fromisoformat(document["created"]), tables, metadata)
 
 
 def table_document(table: Table) -> Document:
@@ -20,11 +41,12 @@ def table_document(table: Table) -> Document:
         "rows": table.rows,
         "metadata": _metadata_documents(table.metadata),
         "column_metadata": {name: _metadata_documents(items) for name, items in table.column_metadata.items()},
+        "types": {name: vars(kind) for name, kind in table.types.items()},
     }
 
 
 def read_table(table_id: str, document: Document, size_bytes: int = 0) -> Table:
-    """A table from its document."""
+    """A table from its document; earlier documents have no types."""
     return Table(
         id=table_id,
         columns=tuple(document["columns"]),
@@ -36,6 +58,7 @@ def read_table(table_id: str, document: Document, size_bytes: int = 0) -> Table:
         bytes=size_bytes,
         metadata=_read_metadata(document["metadata"]),
         column_metadata={name: _read_metadata(items) for name, items in document["column_metadata"].items()},
+        types={name: _read_type(kind) for name, kind in document.get("types", {}).items()},
     )
 
 
@@ -115,6 +138,10 @@ def read_committed(document: Document) -> Committed:
 def state_id(key: StateKey) -> str:
     """The id of a state's record; ids of components and configurations contain no newline."""
     return "\n".join((key.component_id, key.config_id, key.row_id, key.branch_id))
+
+
+def _read_type(document: Document) -> ColumnType:
+    return ColumnType(**{**document, "base": BaseType(document["base"])})
 
 
 def _metadata_documents(items: Sequence[MetadataItem]) -> list[Mapping[str, object]]:

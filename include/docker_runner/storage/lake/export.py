@@ -1,4 +1,4 @@
-"""Table -> CSV (IM-29..IM-37)."""
+"""Table -> CSV or Parquet (IM-15, IM-29..IM-37)."""
 
 # ruff: noqa: S608 - names and texts are quoted by sql.py; SQL has no parameters for most of these places
 from __future__ import annotations
@@ -10,10 +10,16 @@ from pathlib import Path
 
 from docker_runner.errors import UserError
 from docker_runner.storage.base import Exported, Table, Where
-from docker_runner.storage.lake import sql
+from docker_runner.storage.lake import sql, types
 from docker_runner.storage.lake.connection import Connection
-from docker_runner.storage.lake.load import resolve_columns, where_condition
+from docker_runner.storage.lake.filters import resolve_columns, where_condition
 from docker_runner.storage.names import TIMESTAMP_COLUMN
+
+_FORMATS = {
+    "csv": "FORMAT csv, HEADER, DELIMITER ',', QUOTE '\"', ESCAPE '\"', FORCE_QUOTE *, COMPRESSION none",
+    # Row groups are bounded in bytes: rows may hold megabytes each.
+    "parquet": "FORMAT parquet, ROW_GROUP_SIZE_BYTES 33554432",
+}
 
 
 def export(
@@ -25,12 +31,15 @@ def export(
     where: Where | None,
     changed_since: datetime | None,
     limit: int | None,
+    file_type: str,
 ) -> Exported:
     """Write a table's rows; the target appears when it is complete.
 
     Raises:
-        UserError: a column does not exist or is named twice, or the limit is negative.
+        UserError: a column does not exist or is named twice, the limit is negative, or the file type is unknown.
     """
+    if file_type not in _FORMATS:
+        raise UserError(f"Tables are given as {' or '.join(_FORMATS)}, not as {file_type!r}.")
     chosen = resolve_columns(tuple(columns), table.columns) or table.columns
     if len(set(chosen)) < len(chosen):
         raise UserError(f"A column can be exported once only: {', '.join(columns)}.")
@@ -38,27 +47,29 @@ def export(
         raise UserError(f"The limit must be 0 or more, not {limit}.")
     conditions = []
     if where:
-        conditions.append(where_condition(where, table.columns))
+        conditions.append(where_condition(connection.run, where, table))
     if changed_since:
         # After, not at: a row carries the time of the load that changed it, which was the table's last import date.
         # Each load of a table has a later time than the one before, to the microsecond. So an export since a last
         # import date gives exactly what later loads changed, if that date was kept with its microseconds (IM-30).
         conditions.append(f"{TIMESTAMP_COLUMN} > {sql.time(changed_since)}")
-    fields = ", ".join(f"coalesce({sql.name(column)}, '') AS {sql.name(column)}" for column in chosen)
     query = (
-        f"SELECT {fields} FROM {sql.table(table.id)}"
+        f"SELECT {', '.join(_field(column, file_type) for column in chosen)} FROM {sql.table(table.id)}"
         + (f" WHERE {' AND '.join(conditions)}" if conditions else "")
         + (f" LIMIT {limit}" if limit is not None else "")
     )
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(f".{target.name}.{uuid.uuid4().hex}.part")
     try:
-        rows = connection.count(
-            f"COPY ({query}) TO {sql.text(str(part))} (FORMAT csv, HEADER, DELIMITER ',', QUOTE '\"', ESCAPE '\"', "
-            "FORCE_QUOTE *, COMPRESSION none, USE_TMP_FILE false)"
-        )
+        rows = connection.count(f"COPY ({query}) TO {sql.text(str(part))} ({_FORMATS[file_type]}, USE_TMP_FILE false)")
         size = part.stat().st_size
         part.replace(target)
     finally:
         part.unlink(missing_ok=True)
     return Exported(columns=chosen, rows=rows, bytes=size)
+
+
+def _field(column: str, file_type: str) -> str:
+    """SQL of a field: in a CSV all are texts, and NULL is the empty one (IM-36)."""
+    name = sql.name(column)
+    return name if file_type == "parquet" else f"coalesce({types.exported(name)}, '') AS {name}"

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from docker_runner.errors import NotFoundError, UserError
+from docker_runner.errors import NotFoundError
 from docker_runner.storage.base import (
     Bucket,
     Commit,
@@ -56,14 +56,16 @@ class Lake:
         with self._reading() as run:
             found = find(run, Kind.BUCKETS)
             counts = Counter(split_table_id(str(row[0]))[0] for row in run(f"SELECT id FROM {Kind.TABLES.table}"))
-        return [
-            Bucket(bucket, datetime.fromisoformat(document["created"]), counts[bucket])
-            for bucket, document in found.items()
-        ]
+        return [documents.read_bucket(bucket, document, counts[bucket]) for bucket, document in found.items()]
 
     def bucket(self, bucket_id: str) -> Bucket | None:
         """One bucket with its metadata; None when there is none."""
-        return next((bucket for bucket in self.buckets() if bucket.id == bucket_id), None)
+        with self._reading() as run:
+            found = find(run, Kind.BUCKETS, [bucket_id])
+            if not found:
+                return None
+            ((tables,),) = run(f"SELECT count(*) FROM {Kind.TABLES.table} WHERE starts_with(id, ?)", [f"{bucket_id}."])
+        return documents.read_bucket(bucket_id, found[bucket_id], tables)
 
     def tables(self, bucket: str | None = None) -> Sequence[Table]:
         """All tables, or those of one bucket, by id."""
@@ -89,9 +91,7 @@ class Lake:
         limit: int | None = None,
         file_type: str = "csv",
     ) -> Exported:
-        """Write a table as CSV. ``changed_since`` gives the rows changed after, not at, that time (IM-30)."""
-        if file_type != "csv":
-            raise UserError(f"Tables are given as csv, not as {file_type!r}.")
+        """Write a table as CSV or Parquet. ``changed_since`` gives what changed after, not at, that time (IM-30)."""
         with self._reading():
             return export(
                 self._connection,
@@ -101,6 +101,7 @@ class Lake:
                 where=where,
                 changed_since=changed_since,
                 limit=limit,
+                file_type=file_type,
             )
 
     def files(self, query: FileQuery) -> Sequence[StoredFile]:

@@ -8,9 +8,10 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from docker_runner.errors import StorageError
+from docker_runner.errors import StorageError, UserError
 from docker_runner.storage.lake import sql
-from docker_runner.storage.lake.csv_check import ends_safely, rewrite
+from docker_runner.storage.lake.conversion import Conversion
+from docker_runner.storage.lake.csv_check import ends_safely, find_record, rewrite
 from docker_runner.storage.lake.csv_source import CsvFile, CsvSource
 
 if TYPE_CHECKING:
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 # A record must fit into DuckDB's buffer. Longer ones are found by the slow way, which measures them first.
 _LINE_BYTES = 16_000_000
 _BUFFER_BYTES = 32_000_000
+
+# Row groups are bounded in bytes where DuckDB can: rows may hold megabytes each.
+_BOUNDED_ROW_GROUPS = "ROW_GROUP_SIZE_BYTES 33554432"
 
 # Names with a blank, which no column of a table can have.
 _ROW = '"row number"'
@@ -38,7 +42,7 @@ def has_duplicates(connection: Connection, relation: str, key: tuple[str, ...]) 
 
 
 class StagedTable:
-    """The rows of one load as Parquet, in text columns named like the table's."""
+    """The rows of one load as Parquet, in columns named like the table's: texts, until they are converted."""
 
     def __init__(self, connection: Connection, source: CsvSource) -> None:
         """Read a source.
@@ -47,16 +51,49 @@ class StagedTable:
             UserError: a record is wrong; names the file and the line.
         """
         self._connection = connection
+        self._original = source
         self._source = source
         self._line_bytes = _LINE_BYTES
         self.columns = source.columns
         self.warnings = source.warnings
         connection.limit_threads(len(source.columns))
         path, self._all_rows = self._read()
-        self._rows_in_file = f"read_parquet({sql.text(str(path))})"
+        self._texts = self._converted = f"read_parquet({sql.text(str(path))})"
+        self._conversion = Conversion()
         self._key: tuple[str, ...] = ()
         self.rows = self._all_rows
-        self.relation = self._rows_in_file
+        self.relation = self._texts
+
+    def convert(self, conversion: Conversion) -> None:
+        """Turn the texts into what the table holds. All rows are there again: duplicates have to be removed anew.
+
+        Raises:
+            UserError: a text cannot be converted; names the file and the line.
+        """
+        import duckdb
+
+        if conversion == self._conversion:
+            return
+        self._converted = self._texts
+        if conversion.changes_texts:
+            path = self._new_parquet()
+            rows = f"SELECT {conversion.select(self.columns, checked=True)} FROM {self._texts}"
+            try:
+                self._connection.run(f"COPY ({rows}) TO {sql.text(str(path))} (FORMAT parquet, {_BOUNDED_ROW_GROUPS})")
+            except duckdb.InvalidInputException:
+                self._refuse_wrong_record(conversion)
+                raise
+            self._converted = f"read_parquet({sql.text(str(path))})"
+        self._conversion = conversion
+        self._key, self.rows, self.relation = (), self._all_rows, self._converted
+
+    def _refuse_wrong_record(self, conversion: Conversion) -> None:
+        """Find the first record with a text that cannot be converted."""
+        first = f"SELECT min({_ROW}) AS {_ROW} FROM {{numbered}} WHERE {conversion.wrong(self.columns)}"
+        path, _ = self._read_in_order(first)
+        number = self._connection.count(f"SELECT {_ROW} FROM read_parquet({sql.text(str(path))})")
+        place, record = find_record(self._original, number)
+        raise UserError(f"{place}: {conversion.problem(self._connection.run, self.columns, record)}.")
 
     def make_unique(self, key: tuple[str, ...]) -> None:
         """Keep only the last row of each key, last as in the source's order (D4).
@@ -66,22 +103,19 @@ class StagedTable:
         """
         if key == self._key:
             return
-        self._key, self.rows, self.relation = key, self._all_rows, self._rows_in_file
+        self._key, self.rows, self.relation = key, self._all_rows, self._converted
         if not key:
             return
-        run, hash_of_key = self._connection.run, f"hash({sql.names(key, 'a.')})"
+        hash_of_key = f"hash({sql.names(key, 'a.')})"
         repeated = self._new_parquet()
         if not self._connection.count(
-            f"COPY (SELECT {hash_of_key} AS {_HASH} FROM {self._rows_in_file} AS a GROUP BY ALL HAVING count(*) > 1) "
+            f"COPY (SELECT {hash_of_key} AS {_HASH} FROM {self._converted} AS a GROUP BY ALL HAVING count(*) > 1) "
             f"TO {sql.text(str(repeated))} (FORMAT parquet)"
         ):
             return
         is_repeated = f"JOIN read_parquet({sql.text(str(repeated))}) AS r ON {hash_of_key} = r.{_HASH}"
-        run("SET preserve_insertion_order = true")
-        try:
-            path, in_doubt = self._read(f"SELECT a.* FROM {{numbered}} AS a SEMI {is_repeated}")
-        finally:
-            run("SET preserve_insertion_order = false")
+        numbered = f"(SELECT {self._conversion.select(self.columns)}, {_ROW} FROM {{numbered}})"
+        path, in_doubt = self._read_in_order(f"SELECT a.* FROM {numbered} AS a SEMI {is_repeated}")
         candidates = f"read_parquet({sql.text(str(path))})"
         last = f"SELECT max({_ROW}) AS {_ROW} FROM {candidates} GROUP BY {sql.names(key)}"
         last_rows = self._new_parquet()
@@ -92,9 +126,17 @@ class StagedTable:
         )
         self.rows = self._all_rows - in_doubt + kept
         self.relation = (
-            f"(SELECT {columns} FROM {self._rows_in_file} AS a ANTI {is_repeated} "
+            f"(SELECT {columns} FROM {self._converted} AS a ANTI {is_repeated} "
             f"UNION ALL SELECT {columns} FROM read_parquet({sql.text(str(last_rows))}))"
         )
+
+    def _read_in_order(self, numbered_rows: str) -> tuple[Path, int]:
+        """Like :meth:`_read`, with the rows numbered as they stand in the source."""
+        self._connection.run("SET preserve_insertion_order = true")
+        try:
+            return self._read(numbered_rows)
+        finally:
+            self._connection.run("SET preserve_insertion_order = false")
 
     def _read(self, numbered_rows: str = "") -> tuple[Path, int]:
         """Write the source's rows to a new Parquet file.
@@ -140,11 +182,10 @@ class StagedTable:
         return link
 
     def _copy(self, numbered_rows: str, *, parallel: bool) -> tuple[Path, int]:
-        # Row groups are bounded in bytes where DuckDB can: rows may hold megabytes each.
-        bound = "ROW_GROUP_SIZE 20480" if numbered_rows else "ROW_GROUP_SIZE_BYTES 33554432"
+        bound = "ROW_GROUP_SIZE 20480" if numbered_rows else _BOUNDED_ROW_GROUPS
         rows = self._select(parallel=parallel)
         if numbered_rows:
-            rows = numbered_rows.format(numbered=f"(SELECT *, row_number() OVER () AS {_ROW} FROM ({rows}))")
+            rows = numbered_rows.replace("{numbered}", f"(SELECT *, row_number() OVER () AS {_ROW} FROM ({rows}))")
         path = self._new_parquet()
         return path, self._connection.count(f"COPY ({rows}) TO {sql.text(str(path))} (FORMAT parquet, {bound})")
 
