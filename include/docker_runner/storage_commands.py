@@ -1,4 +1,4 @@
-"""``docker-runner storage …``: look into the Storage, bring tables in and take them out."""
+"""``docker-runner storage …``: look into the Storage, bring tables and files in and take them out."""
 
 from __future__ import annotations
 
@@ -19,9 +19,20 @@ from docker_runner.errors import UserError
 from docker_runner.mapping.moments import moment
 from docker_runner.settings import Settings
 from docker_runner.storage import open_storage
-from docker_runner.storage.base import Commit, MetadataItem, Storage, Table, TableLoad, Where
+from docker_runner.storage.base import (
+    ColumnType,
+    Commit,
+    FileQuery,
+    FileUpload,
+    MetadataItem,
+    Storage,
+    StoredFile,
+    Table,
+    TableLoad,
+    Where,
+)
 
-app = typer.Typer(help="Look into the Storage, bring tables in and take them out.", no_args_is_help=True)
+app = typer.Typer(help="Look into the Storage, bring tables and files in and take them out.", no_args_is_help=True)
 
 _MAX_SHOWN_CHARACTERS = 60
 _WIDTH_OF_A_PIPE = 400
@@ -60,13 +71,20 @@ def export_table(
     where: Annotated[str, typer.Option(help="column=value,value: rows whose column has one of the values")] = "",
     changed_since: Annotated[str, typer.Option(help="only rows changed since, e.g. '-2 days' or 2026-01-31")] = "",
     limit: Annotated[int | None, typer.Option(help="at most so many rows")] = None,
+    file_type: Annotated[str, typer.Option(help="csv or parquet")] = "csv",
 ) -> None:
-    """Write a table as CSV."""
+    """Write a table as CSV or Parquet."""
     since = moment(changed_since, now=datetime.now(UTC), key="--changed-since") if changed_since else None
     with closing(_open()) as storage, tempfile.TemporaryDirectory() as folder:
         file = target or Path(folder, "table.csv")
         exported = storage.export_table(
-            table, file, columns=_split(columns), where=_where(where), changed_since=since, limit=limit
+            table,
+            file,
+            columns=_split(columns),
+            where=_where(where),
+            changed_since=since,
+            limit=limit,
+            file_type=file_type,
         )
         if target:
             print(f"{table}: {exported.rows} rows written to {target}.")
@@ -122,6 +140,50 @@ def print_preview(storage: Storage, table: str, *, rows: int) -> None:
     _print_table(header, (map(_shortened, record) for record in records), overflow="ellipsis")
 
 
+@app.command("upload")
+def upload_file(
+    source: Annotated[Path, typer.Argument(metavar="FILE", help="file, or folder whose files become slices of one")],
+    tag: Annotated[list[str] | None, typer.Option(help="tag of the file; may be given several times")] = None,
+    name: Annotated[str, typer.Option(help="name that Storage shows; by default that of the file")] = "",
+    permanent: Annotated[bool, typer.Option("--permanent", help="never remove it")] = False,
+) -> None:
+    """Store a file, or a folder as a sliced file."""
+    source = source.resolve()
+    upload = FileUpload(source, name or source.name, tags=tuple(tag or ()), is_permanent=permanent)
+    with closing(_open()) as storage:
+        (file,) = storage.commit(Commit(key=f"upload-{uuid.uuid4().hex}", files=(upload,))).files
+    print(f"Stored {file.name} as file {file.id}, {file.size_bytes} bytes, {_age(file)}.")
+
+
+@app.command("files")
+def list_files(
+    tag: Annotated[list[str] | None, typer.Option(help="only files with this tag; may be given several times")] = None,
+    query: Annotated[str, typer.Option(help="full-text query, e.g. 'name:*.zip AND created:>now-1d'")] = "",
+    limit: Annotated[int, typer.Option(min=0, help="at most so many files")] = 100,
+) -> None:
+    """List stored files, newest first."""
+    with closing(_open()) as storage:
+        found = storage.files(FileQuery(tags=tuple(tag or ()), query=query, limit=limit))
+    if not found:
+        print("There are no such files." if tag or query else "There are no files yet.")
+        return
+    _print_table(
+        ("id", "name", "bytes", "tags", "stored", ""),
+        ((str(f.id), f.name, str(f.size_bytes), ", ".join(f.tags), _moment(f.created), _age(f)) for f in found),
+    )
+
+
+@app.command("download")
+def download_file(
+    file_id: Annotated[int, typer.Argument(metavar="ID", help="id of the file, see 'storage files'")],
+    target: Annotated[Path, typer.Argument(help="file to write; a sliced file becomes a folder")],
+) -> None:
+    """Write a stored file."""
+    with closing(_open()) as storage:
+        file = storage.download_file(file_id, target)
+    print(f"{file.name}: {file.size_bytes} bytes written to {target}.")
+
+
 @app.command("tidy")
 def tidy_storage(
     keep_days: Annotated[int, typer.Option(min=0, help="days for which earlier states of tables are kept")] = 7,
@@ -153,6 +215,11 @@ def _where(text: str) -> Where | None:
     return Where(column.strip(), tuple(values.split(",")))
 
 
+def _age(file: StoredFile) -> str:
+    days = file.max_age_days
+    return f"kept for {days} days" if days is not None else "kept"
+
+
 def _moment(time: datetime) -> str:
     return time.strftime("%Y-%m-%d %H:%M:%S UTC")
 
@@ -163,7 +230,7 @@ def _shortened(text: str) -> str:
 
 def _details(table: Table) -> Iterable[tuple[str, str]]:
     yield "table", table.id
-    yield "columns", ", ".join(table.columns)
+    yield "columns", ", ".join(_column(name, table.types.get(name)) for name in table.columns)
     yield "primary key", ", ".join(table.primary_key) or "none"
     yield "rows", str(table.rows)
     yield "bytes", str(table.bytes)
@@ -173,6 +240,13 @@ def _details(table: Table) -> Iterable[tuple[str, str]]:
     yield from (("metadata", _entry(item)) for item in table.metadata)
     for column, items in table.column_metadata.items():
         yield from ((f"metadata of {column}", _entry(item)) for item in items)
+
+
+def _column(name: str, kind: ColumnType | None) -> str:
+    if kind is None:
+        return name
+    length = f"({kind.length})" if kind.length else ""
+    return f"{name} {kind.base.value}{length}{'' if kind.nullable else ' NOT NULL'}"
 
 
 def _entry(item: MetadataItem) -> str:

@@ -7,7 +7,7 @@ import sys
 
 HEAVY = (
     "airflow", "docker", "duckdb", "requests", "jsonschema", "pendulum", "dateparser", "pystache", "tenacity",
-    "cryptography", "yaml", "filelock",
+    "cryptography", "yaml", "filelock", "luqum",
 )  # fmt: skip
 
 CODE = f"""

@@ -179,9 +179,10 @@ class TableLoad:
             into a typed table convert texts; ``''`` is NULL in columns that are no texts.
         from_schema: the columns come from a schema: what does not fit the table is an error where it would be a
             warning without one (OM-62, OM-95).
-        null_values: texts that are stored as NULL (OM-53), outside of the primary key.
+        null_values: texts that are stored as NULL, outside of the primary key; not, with a warning, when the load makes
+            the table from the header of its CSV (OM-53).
         deduplicate: rows with the same primary key are reduced to one and update the table's; otherwise all are
-            added (OM-18).
+            added, and the key no longer tells rows apart (OM-18).
     """
 
     table_id: str
@@ -290,6 +291,9 @@ class Storage(Protocol):
         file_type: str = "csv",
     ) -> Exported:
         """Write a table as CSV (IM-36): header, every field quoted, newline line ends, NULL as empty text.
+
+        ``where`` compares with texts as they are exported; any text that reads as the same value of the column's type
+        will do, and the empty text is NULL.
 
         With ``file_type`` ``parquet`` it becomes a Parquet file instead (IM-15), typed columns with their types.
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from docker_runner.errors import NotFoundError, UserError
+from docker_runner.storage import open_storage
+from docker_runner.storage.base import BaseType, ColumnType, Commit, TableLoad
 from docker_runner.storage_commands import app
 
 
@@ -60,6 +63,44 @@ def test_the_dialect_can_be_chosen(orders: Path) -> None:
 
 def test_an_empty_storage_says_so(orders: Path) -> None:
     assert "There are no tables yet." in run("list")
+    assert "There are no files yet." in run("files")
+
+
+@pytest.mark.rules("IF-3", "IF-26", "OF-5")
+def test_files_are_uploaded_listed_and_downloaded(orders: Path, tmp_path: Path) -> None:
+    uploaded = run("upload", orders, "--tag", "in", "--tag", "from [b]me[/b]")
+    assert uploaded == "Stored orders.csv as file 1, 33 bytes, kept for 15 days.\n"
+    (tmp_path / "slices").mkdir()
+    (tmp_path / "slices" / "a").write_text("1")
+    run("upload", tmp_path / "slices", "--name", "all.csv", "--permanent")
+    listed = run("files")
+    assert listed.index("all.csv") < listed.index("orders.csv")
+    assert "in, from [b]me[/b]" in listed
+    assert "kept for 15 days" in listed
+    assert "all.csv" not in run("files", "--tag", "in", "--tag", "from [b]me[/b]")
+    assert "orders.csv" not in run("files", "--query", "NOT tags:in")
+    assert "all.csv" in run("files", "--limit", "1")
+    assert "There are no such files." in run("files", "--query", "name:*.zip")
+    with pytest.raises(UserError, match="at character 1: there is no field nam"):
+        run("files", "--query", "nam:x")
+    assert "33 bytes written" in run("download", "1", tmp_path / "got.csv")
+    assert (tmp_path / "got.csv").read_bytes() == orders.read_bytes()
+    run("download", "2", tmp_path / "got")
+    assert [(path.name, path.read_text()) for path in (tmp_path / "got").iterdir()] == [("a", "1")]
+    with pytest.raises(NotFoundError, match="There is no file 9 in Storage"):
+        run("download", "9", tmp_path / "x")
+
+
+@pytest.mark.rules("OM-90", "IM-15")
+def test_types_of_a_table_are_shown_and_it_can_be_exported_with_them(orders: Path, uri: str, tmp_path: Path) -> None:
+    types = {"id": ColumnType(BaseType.INTEGER, nullable=False), "price": ColumnType(BaseType.NUMERIC, "10,2")}
+    load = TableLoad("in.c-main.t", orders, columns=("id", "price"), has_header=True, types=types)
+    orders.write_text("id,price\n1,2\n")
+    with closing(open_storage(uri)) as storage:
+        storage.commit(Commit("k", (load,)))
+    assert "id INTEGER NOT NULL, price NUMERIC(10,2)" in run("show", "in.c-main.t")
+    run("export", "in.c-main.t", tmp_path / "t.parquet", "--file-type", "parquet")
+    assert (tmp_path / "t.parquet").read_bytes()[:4] == b"PAR1"
 
 
 def test_what_does_not_exist_is_told(orders: Path) -> None:

@@ -141,9 +141,23 @@ def _present_tables(connection: Connection, loads: tuple[TableLoad, ...]) -> dic
 
 
 def _add_buckets(connection: Connection, loads: list[TableLoad], now: datetime) -> None:
-    """Record the buckets that loads have made, with who made them (OM-51, OM-80)."""
+    """Record the buckets that loads have made, with who made them (OM-51, OM-80).
+
+    Raises:
+        UserError: ids differ only in case; names in the lake ignore it, so these would be one bucket.
+    """
     makers = {split_table_id(load.table_id)[0]: load for load in reversed(loads)}
-    present = find(connection.run, Kind.BUCKETS, sorted(makers))
+    lower = sql.texts(bucket.lower() for bucket in makers)
+    rows = connection.run(f"SELECT id FROM {Kind.BUCKETS.table} WHERE lower(id) IN ({lower})") if makers else []
+    present = {str(row[0]) for row in rows}
+    spelled = {bucket.lower(): bucket for bucket in present}
+    for bucket, load in makers.items():
+        other = spelled.setdefault(bucket.lower(), bucket)
+        if other != bucket:
+            raise UserError(
+                f"Table {load.table_id}: there is the bucket {other} already, which differs only in upper and "
+                "lower case."
+            )
     created = {
         bucket: documents.bucket_document(now, documents.merge_metadata((), load.created_metadata, now=now, last_id=0))
         for bucket, load in sorted(makers.items())
