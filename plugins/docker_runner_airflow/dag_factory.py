@@ -130,7 +130,7 @@ def _dag(name: str, configuration: Configuration, component: Component, *, branc
     create >> pull
     rows = _rows(dag, configuration, component, create=create, pull=pull)
     clean_up = CleanUpOperator(dag=dag, has_rows=bool(configuration.rows))
-    clean_up.set_upstream([tasks[-1] for tasks in rows])
+    clean_up.set_upstream([task for tasks in rows for task in _ends(tasks)])
     clean_up.as_teardown(setups=create, on_failure_fail_dagrun=True)
     # Set last: Airflow copies a DAG's params into each task that is made after them, and stores every copy.
     dag.params = ParamsDict(_params(configuration))
@@ -151,7 +151,7 @@ def _rows(
     for index, (row, content) in enumerate(effective):
         # Airflow lets only tasks that do not follow a setup directly run after skipped ones, so rows begin after
         # pull_images, which is none.
-        start = [pull, *rows[index - lanes][-1:]] if index >= lanes else [pull]
+        start = [pull, *_ends(rows[index - lanes])[:1]] if index >= lanes else [pull]
         rows.append(_row_tasks(dag, row, row_steps(content, component), start=start, pull=pull))
     return rows
 
@@ -186,6 +186,14 @@ def _row_tasks(
         if step.kind is Kind.WRITE_CONFIG:
             pull >> tasks[step.name]
     return list(tasks.values())
+
+
+def _ends(tasks: list[StepOperator]) -> list[StepOperator]:
+    """The last task of a row that goes well, then the one that runs instead when it does not."""
+    return [
+        *[task for task in tasks if not task.step.on_failure][-1:],
+        *[task for task in tasks if task.step.on_failure],
+    ]
 
 
 def _is_processor(step: Step) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow.sdk import BaseOperator
+from airflow.sdk import BaseOperator, TriggerRule
 from airflow.sdk.exceptions import AirflowSkipException
 
 from docker_runner.errors import RunnerError, UserError
@@ -163,6 +163,24 @@ class UnloadOutputOperator(StepOperator):
     """Stores tables, files and state of a row in one commit."""
 
 
+class UnloadAlwaysOperator(StepOperator):
+    """Stores the tables that a row leaves also when it fails.
+
+    It starts as soon as one of the row's images or its unloading has failed for good, or could not begin. Only a
+    failure of the row's own is a reason to store something: without one the fault lies in the input, or in another row.
+    """
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(trigger_rule=TriggerRule.ONE_FAILED, **kwargs)
+
+    def work(self, context: Mapping[str, Any]) -> dict[str, Any]:
+        """Store, when the row has failed itself."""
+        states = task_states(context)
+        if not any(states.get(self._task_id(name)) == "failed" for name in self.step.after):
+            raise AirflowSkipException("The row did not get as far as to leave something.")
+        return super().work(context)
+
+
 class CleanUpOperator(StepOperator):
     """Removes containers and folders in every outcome, then gives the run its verdict.
 
@@ -181,11 +199,11 @@ class CleanUpOperator(StepOperator):
         from docker_runner.job.steps import clean_up
 
         manifest = clean_up(self.workspace(context), self.tools())
-        ti = context["ti"]
-        states: dict[str, str] = ti.get_task_states(dag_id=ti.dag_id, run_ids=[ti.run_id])[ti.run_id]
-        # Rows that were not chosen skip their tasks; without rows only a person can have stopped a task.
+        # Rows that were not chosen skip their tasks; without rows only a person can have stopped a task, but for the
+        # one that is skipped whenever nothing fails.
         bad = self.bad_states if self.has_rows else self.bad_states | {"skipped"}
-        failed = sorted(name for name, state in states.items() if str(state) in bad)
+        states = task_states(context)
+        failed = sorted(name for name, state in states.items() if state in bad and name != Kind.UNLOAD_ALWAYS.value)
         if failed:
             message = f"Cleaned up. The run failed: see {', '.join(failed)}."
             LOG.error(message)
@@ -201,9 +219,17 @@ OPERATORS: Mapping[Kind, Callable[..., StepOperator]] = {
     Kind.RUN_PROCESSOR: RunProcessorOperator,
     Kind.RUN_COMPONENT: RunComponentOperator,
     Kind.UNLOAD_OUTPUT: UnloadOutputOperator,
+    Kind.UNLOAD_ALWAYS: UnloadAlwaysOperator,
 }
 
 
 def job_id(context: Mapping[str, Any]) -> str:
     """Identity of a DAG run in names of folders and containers."""
     return f"{context['ti'].dag_id}/{context['run_id']}"
+
+
+def task_states(context: Mapping[str, Any]) -> dict[str, str]:
+    """The states of all tasks of a DAG run, by their ids."""
+    ti = context["ti"]
+    states: dict[str, Any] = ti.get_task_states(dag_id=ti.dag_id, run_ids=[ti.run_id])[ti.run_id]
+    return {name: str(state) for name, state in states.items()}

@@ -11,8 +11,8 @@ from typing import Any
 from docker_runner.documents import problems, walk_secrets
 from docker_runner.encryption import refuse_plain_secrets
 from docker_runner.errors import ConfigurationError, UserError
+from docker_runner.mapping.output_checks import refuse_wrong_output
 from docker_runner.positions import holds, line_of
-from docker_runner.project.component import Component
 from docker_runner.project.configuration import Configuration, Row
 from docker_runner.project.unsupported import refuse_unsupported_configuration
 
@@ -38,14 +38,13 @@ def part_problems(configuration: Configuration, rows: Sequence[Row]) -> Iterator
 
 
 def effective_problems(
-    content: Mapping[str, Any], parsed: Callable[[], Mapping[str, Any]], *, component: Component, files: Files
+    content: Mapping[str, Any], parsed: Callable[[], Mapping[str, Any]], *, files: Files
 ) -> Iterator[UserError]:
     """What is wrong in an effective configuration: everything that the schema finds, else what other checks find.
 
     Args:
         content: merged, with its placeholders replaced.
         parsed: gives the content with defaults filled in; called when the schema finds nothing.
-        component: the component that is run.
         files: the files that it comes from, the most special one first.
     """
     found = [located(error, files) for error in problems(content, "configuration")]
@@ -54,7 +53,8 @@ def effective_problems(
         return
     with_defaults = parsed()
     checks: tuple[Callable[[], None], ...] = (
-        partial(refuse_unsupported_configuration, with_defaults, features=component.features),
+        partial(refuse_unsupported_configuration, with_defaults),
+        partial(refuse_wrong_output, with_defaults),
     )
     for check in checks:
         try:

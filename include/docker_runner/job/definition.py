@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from docker_runner.documents import scalar_text
 from docker_runner.encryption import Scope
 from docker_runner.interface.environment import RunIdentity
 from docker_runner.project.component import Component
@@ -105,9 +106,25 @@ class JobDefinition:
         """``authoritative``, ``hints`` or ``none``: whether tables get typed columns (OM-90)."""
         if "new-native-types" not in self.identity.features:
             return "none"
-        output = (self.configuration.get("storage") or {}).get("output") or {}
         registered = self.component.definition["dataTypesConfiguration"].get("dataTypesSupport")
-        return str(output.get("data_type_support") or registered or "none")
+        return str(self.output.get("data_type_support") or registered or "none")
+
+    @property
+    def output(self) -> Mapping[str, Any]:
+        """``storage.output``: where results go."""
+        output: Mapping[str, Any] = (self.configuration.get("storage") or {}).get("output") or {}
+        return output
+
+    @property
+    def null_values(self) -> tuple[str, ...]:
+        """Texts in tables that are stored as null (CF-26)."""
+        return tuple(scalar_text(value) for value in self.output.get("treat_values_as_null") or [])
+
+    @property
+    def stores_files_only(self) -> bool:
+        """Whether tables are stored as files: the configuration wants it and the component allows it (OF-20)."""
+        wanted = (self.configuration.get("runtime") or {}).get("use_file_storage_only")
+        return bool(wanted) and "allow-use-file-storage-only" in self.component.features
 
     @property
     def extension(self) -> str:

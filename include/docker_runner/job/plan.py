@@ -24,6 +24,7 @@ class Kind(StrEnum):
     RUN_PROCESSOR = "run_processor"
     RUN_COMPONENT = "run_component"
     UNLOAD_OUTPUT = "unload_output"
+    UNLOAD_ALWAYS = "unload_always"
     CLEAN_UP = "clean_up"
 
 
@@ -35,6 +36,7 @@ class Step:
         name: stable name, the task's id inside its row.
         kind: what it does.
         after: names of the steps of the same row that must be done before; a step without any begins its row.
+        on_failure: it runs only when one of the steps in ``after`` has failed for good.
         takes: names of the steps whose manifests it reads.
         stage: position of the container that it runs.
         title: shown beside the name, e.g. a processor's component.
@@ -46,6 +48,7 @@ class Step:
     takes: tuple[str, ...] = ()
     stage: int | None = None
     title: str = ""
+    on_failure: bool = False
 
 
 CREATE_WORKSPACE = Step(Kind.CREATE_WORKSPACE.value, Kind.CREATE_WORKSPACE)
@@ -56,7 +59,8 @@ CLEAN_UP = Step(Kind.CLEAN_UP.value, Kind.CLEAN_UP)
 def row_steps(configuration: Mapping[str, Any], component: Component) -> tuple[Step, ...]:
     """The steps of one row between ``create_workspace`` and ``clean_up``, in order; only those that it needs.
 
-    ``write_config`` waits for ``pull_images`` too, which all rows share.
+    ``write_config`` waits for ``pull_images`` too, which all rows share. ``unload_always`` stores what the row leaves
+    when an image or the unloading failed (LC-36); before the first image there is nothing that it could store (LC-37).
 
     Args:
         configuration: effective configuration of the row; only its shape counts, values may still be placeholders.
@@ -71,6 +75,9 @@ def row_steps(configuration: Mapping[str, Any], component: Component) -> tuple[S
     # Also without output mapping there are a state and artifacts to store.
     loaded = tuple(step.name for step in loads)
     steps.append(Step("unload_output", Kind.UNLOAD_OUTPUT, after=(steps[-1].name,), takes=loaded))
+    if component.writes_storage:
+        begun = tuple(step.name for step in steps if step.stage is not None)
+        steps.append(Step("unload_always", Kind.UNLOAD_ALWAYS, after=(*begun, "unload_output"), on_failure=True))
     return tuple(steps)
 
 

@@ -101,7 +101,7 @@ def _definition(
     content, variables = replaced(
         content, source=source, request=request, project=project, registry=registry, vault=vault, files=files
     )
-    for error in effective_problems(content, lambda: parsed_configuration(content), component=component, files=files):
+    for error in effective_problems(content, lambda: parsed_configuration(content), files=files):
         raise error
     content = parsed_configuration(content)
     tag = request.tag or source.tag(content)

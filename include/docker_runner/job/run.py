@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from docker_runner.errors import ApplicationError, UserError
+from docker_runner.errors import ApplicationError, RunnerError, UserError
 from docker_runner.job.definition import Job, JobDefinition
-from docker_runner.job.plan import PULL_IMAGES, row_steps
+from docker_runner.job.plan import PULL_IMAGES, Step, row_steps
 from docker_runner.job.steps import clean_up, create_workspace, perform, pull_images
 from docker_runner.job.tools import Tools
 from docker_runner.job.workspace import Workspace
@@ -66,14 +66,22 @@ def _run_row(
     on_step: OnStep,
 ) -> None:
     manifests = {PULL_IMAGES.name: images}
-    for step in row_steps(row.configuration, row.component):
-        manifests[step.name] = _timed(
-            result,
-            row.row_id,
-            step.name,
-            partial(perform, step, workspace=workspace, row_id=row.row_id, tools=tools, manifests=manifests),
-            on_step,
-        )
+
+    def do(step: Step) -> None:
+        work = partial(perform, step, workspace=workspace, row_id=row.row_id, tools=tools, manifests=manifests)
+        manifests[step.name] = _timed(result, row.row_id, step.name, work, on_step)
+
+    steps = row_steps(row.configuration, row.component)
+    for step in steps:
+        if step.on_failure:
+            continue
+        try:
+            do(step)
+        except (RunnerError, OSError):
+            for other in steps:
+                if other.on_failure and step.name in other.after:
+                    do(other)
+            raise
 
 
 def _timed(result: JobResult, row_id: str, step: str, work: Callable[[], Any], on_step: OnStep) -> Any:

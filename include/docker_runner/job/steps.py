@@ -8,29 +8,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from docker_runner.documents import hide_secrets
 from docker_runner.engine.containers import remove_containers
 from docker_runner.engine.images import PreparedImage, prepare_image
-from docker_runner.errors import ApplicationError
+from docker_runner.errors import ApplicationError, EngineError
 from docker_runner.interface.config_file import rendered
 from docker_runner.interface.environment import refuse_missing_token
-from docker_runner.interface.state import new_state
 from docker_runner.job.config import secrets_of, stage_config
 from docker_runner.job.containers import LABEL_JOB, LABEL_ROW
-from docker_runner.job.definition import Job, JobDefinition, Mode
+from docker_runner.job.definition import Job, JobDefinition
 from docker_runner.job.plan import Kind, Step, row_steps
-from docker_runner.job.stages import run_stage_of_row, store_last_snapshot
-from docker_runner.job.state import decrypted_state, forget_stored_state, kept_new_state, stored_state
+from docker_runner.job.stages import run_stage_of_row
+from docker_runner.job.state import decrypted_state, forget_stored_state, stored_state
 from docker_runner.job.tools import Tools
+from docker_runner.job.unload import Unloading
 from docker_runner.job.workspace import RowWorkspace, Workspace
-from docker_runner.mapping.input_files import file_states, load_files, tags_to_add
-from docker_runner.mapping.input_tables import load_tables, table_states
-from docker_runner.mapping.output_files import file_uploads, system_tags
-from docker_runner.mapping.output_tables import Owner, default_bucket, table_loads
-from docker_runner.storage.base import Commit, FileUpload, StoredFile, TableLoad
+from docker_runner.mapping.input_files import load_files
+from docker_runner.mapping.input_tables import load_tables
 
 Manifest = dict[str, Any]
 _SHOWN_CHARACTERS = 20_000
@@ -84,7 +80,7 @@ def _perform(work: RowWork, steps: Mapping[str, Step]) -> Manifest:
     have been cleaned up, the steps before it are repeated inside the same task.
     """
     made: dict[str, Manifest] = {}
-    for name in work.step.after:
+    for name in () if work.step.on_failure else work.step.after:
         done = work.folders.done(name)
         if done is None:
             work.tools.log.info("The result of %s is not in the workspace; it is made again first.", name)
@@ -189,60 +185,21 @@ def _run_container(work: RowWork) -> Manifest:
 
 
 def _unload_output(work: RowWork) -> Manifest:
-    """Store tables, files and state in one commit (D6), or in debug mode the last snapshot (LC-60, LC-64)."""
-    row, folders, tools = work.row, work.folders, work.tools
-    last = len(row.stages) - 1
-    if row.mode is Mode.DEBUG:
-        snapshot, *_ = store_last_snapshot(work.job, row, folders, tools)
-        return {"tables": [], "files": [_shown_file(snapshot)], "state": False}
+    """Store what the row made."""
     tables = work.manifests.get("load_tables", {}).get("tables", [])
     files = work.manifests.get("load_files", {}).get("files", [])
-    former = stored_state(row, folders, tools)
-    # Other root keys are those of the present document, which somebody may have changed meanwhile.
-    present = tools.storage.state(row.state_key)
-    state = new_state(present, kept_new_state(folders), tables=table_states(tables), files=file_states(files, former))
-    output = folders.data(last).outputs
-    commit = Commit(
-        key=folders.attempt(last),
-        tables=_table_loads(row, output),
-        files=_file_uploads(row, output),
-        add_file_tags=tags_to_add(files),
-        state={row.state_key: state},
-    )
-    done = tools.storage.commit(commit)
-    for table in done.tables:
-        for warning in table.warnings:
-            tools.log.warning("%s: %s", table.table_id, warning)
-        tools.log.info("Stored %s rows in %s, which now has %s.", table.rows, table.table_id, table.table_rows)
-    for file in done.files:
-        tools.log.info("Stored file %s as %s.", file.name, file.id)
-    return {
-        "tables": [
-            {"id": table.table_id, "rows": table.rows, "table_rows": table.table_rows, "created": table.created}
-            for table in done.tables
-        ],
-        "files": [_shown_file(file) for file in done.files],
-        "state": True,
-    }
+    return Unloading(work.job, work.row, work.folders, work.tools).unload(tables=tables, files=files)
 
 
-def _table_loads(row: JobDefinition, output: Path) -> tuple[TableLoad, ...]:
-    if not row.component.writes_storage:
-        return ()
-    items = row.mapping("output", "tables")
-    return tuple(table_loads(items, folder=output / "tables", owner=_owner(row), extension=row.extension))
-
-
-def _file_uploads(row: JobDefinition, output: Path) -> tuple[FileUpload, ...]:
-    if not row.component.writes_storage:
-        return ()
-    tags = system_tags(row.component.id, row.config_id, row.row_id, row.identity.run_id)
-    items = row.mapping("output", "files")
-    return tuple(file_uploads(items, folder=output / "files", system_tags=tags, extension=row.extension))
-
-
-def _shown_file(file: StoredFile) -> Manifest:
-    return {"id": file.id, "name": file.name, "bytes": file.size_bytes}
+def _unload_always(work: RowWork) -> Manifest:
+    """Store what a row that failed is to leave all the same."""
+    try:
+        # A person may have stopped the container's task a moment ago: nothing may write any more what is read now.
+        stop_containers(work.job.id, work.tools, row_id=work.row.row_id)
+    except EngineError as error:
+        work.tools.log.warning("%s", error)
+    loaded = work.folders.done("load_files") or {}
+    return Unloading(work.job, work.row, work.folders, work.tools).unload_after_failure(files=loaded.get("files", []))
 
 
 def clean_up(workspace: Workspace, tools: Tools) -> Manifest:
@@ -269,22 +226,6 @@ def stop_containers(job_id: str, tools: Tools, *, row_id: str | None = None) -> 
     return remove_containers(tools.engine, {LABEL_JOB: job_id, **row})
 
 
-def _owner(row: JobDefinition) -> Owner:
-    output = (row.configuration.get("storage") or {}).get("output") or {}
-    return Owner(
-        component_id=row.component.id,
-        config_id=row.config_id,
-        row_id=row.row_id,
-        default_bucket=default_bucket(
-            wanted=row.component.data["default_bucket"],
-            stage=row.component.data["default_bucket_stage"],
-            sanitized_component_id=row.component.sanitized_id,
-            config_id=row.config_id,
-            configured=output.get("default_bucket"),
-        ),
-    )
-
-
 _ROW_STEPS: Mapping[Kind, Callable[[RowWork], Manifest]] = {
     Kind.LOAD_TABLES: _load_tables,
     Kind.LOAD_FILES: _load_files,
@@ -292,4 +233,5 @@ _ROW_STEPS: Mapping[Kind, Callable[[RowWork], Manifest]] = {
     Kind.RUN_PROCESSOR: _run_container,
     Kind.RUN_COMPONENT: _run_container,
     Kind.UNLOAD_OUTPUT: _unload_output,
+    Kind.UNLOAD_ALWAYS: _unload_always,
 }

@@ -156,6 +156,11 @@ class RowWorkspace:
         """Identity of what the n-th stage produced: another one whenever the stage is made anew."""
         return (self.data(stage).root.parent / "attempt").read_text()
 
+    def last_made(self) -> int | None:
+        """The stage that was made last, whether or not its container did its work; None when none was made."""
+        made = {path.stat().st_mtime_ns: int(path.parent.name) for path in self.folder.glob("stages/*/attempt")}
+        return made[max(made)] if made else None
+
     def source_of(self, stage: int) -> Path:
         """The folder whose files the n-th container gets as its input."""
         return self.folder / "staged" if stage == 0 else self.data(stage - 1).outputs

@@ -3,29 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from docker_runner.documents import scalar_text
-from docker_runner.errors import ConfigurationError
+from docker_runner.errors import ConfigurationError, NotFoundError, UserError
 from docker_runner.interface.manifests import read_manifest
-from docker_runner.mapping.moments import moment
-from docker_runner.mapping.output_options import merged_options
+from docker_runner.mapping.branches import branch_table
+from docker_runner.mapping.output_columns import table_columns
+from docker_runner.mapping.output_deletes import delete_rules
+from docker_runner.mapping.output_metadata import Owner, column_metadata, system_metadata, table_metadata
+from docker_runner.mapping.output_options import TableOptions, Warn, merged_options
 from docker_runner.mapping.sources import output_sources
-from docker_runner.storage.base import DeleteWhere, MetadataItem, Operator, TableLoad, Where
+from docker_runner.storage.base import Storage, TableLoad
 from docker_runner.storage.names import split_table_id
-
-
-@dataclass(frozen=True)
-class Owner:
-    """Who writes: recorded as metadata of the tables, and source of the default bucket."""
-
-    component_id: str
-    config_id: str
-    row_id: str = ""
-    default_bucket: str = ""
 
 
 def default_bucket(*, wanted: bool, stage: str, sanitized_component_id: str, config_id: str, configured: Any) -> str:
@@ -50,147 +42,175 @@ def default_bucket(*, wanted: bool, stage: str, sanitized_component_id: str, con
     return f"{stage}.c-{sanitized_component_id}-{config_id}"
 
 
-def table_loads(
-    items: Sequence[Mapping[str, Any]], *, folder: Path, owner: Owner, extension: str = "json"
-) -> list[TableLoad]:
-    """Describe the loads of everything in ``out/tables``, mapped or not (OM-1..OM-8).
+@dataclass(frozen=True)
+class TableOutput:
+    """What is in ``out/tables``, and what the configuration says of it.
 
-    Args:
+    Attributes:
         items: ``storage.output.tables`` with defaults filled in.
         folder: ``out/tables``.
         owner: who writes.
         extension: format of the manifests.
-
-    Raises:
-        ConfigurationError: a mapped table is missing, a manifest is alone or wrong, a destination is not a table id.
+        data_types: ``authoritative``, ``hints`` or ``none`` (OM-90).
+        null_values: texts that are stored as null.
+        warn: gets what a person should know though nothing fails.
     """
-    sources = output_sources(folder)
-    missing = [(index, item["source"]) for index, item in enumerate(items) if item["source"] not in sources]
-    if missing:
-        index, _ = missing[0]
-        raise ConfigurationError(
-            f"The component did not write {', '.join(f'out/tables/{name}' for _, name in missing)}; "
-            f"it wrote: {', '.join(sources) or 'nothing'}.",
-            key=f"storage.output.tables[{index}].source",
+
+    items: Sequence[Mapping[str, Any]]
+    folder: Path
+    owner: Owner
+    extension: str = "json"
+    data_types: str = "none"
+    null_values: tuple[str, ...] = ()
+    warn: Warn = field(default=lambda _: None, repr=False)
+
+    def loads(self) -> list[TableLoad]:
+        """Describe the loads of everything in the folder, mapped or not (OM-1..OM-8).
+
+        Raises:
+            UserError: a mapped table is missing, a manifest is alone or wrong, a destination is not a table id.
+        """
+        sources = output_sources(self.folder)
+        self._refuse_missing(sources)
+        now = datetime.now(UTC)
+        return [self._load(options, path, now=now) for path, options in self._described(sources)]
+
+    def loads_after_failure(self) -> list[TableLoad]:
+        """Describe the loads of the tables that are stored also when the job failed (OM-100, OM-101).
+
+        Tables that were not written do not matter (OM-3), and what is wrong with one table leaves out that table only.
+
+        Raises:
+            UserError: a manifest stands alone or cannot be read.
+        """
+        now = datetime.now(UTC)
+        loads = []
+        for path, options in self._described(output_sources(self.folder), failed=True):
+            try:
+                if options.get("write_always"):
+                    loads.append(self._load(options, path, now=now, failed=True))
+            except UserError as error:
+                self.warn(f"{path.name} is not stored: {error}")
+        return loads
+
+    def _refuse_missing(self, sources: Mapping[str, Path]) -> None:
+        missing = [(index, item["source"]) for index, item in enumerate(self.items) if item["source"] not in sources]
+        if missing:
+            raise ConfigurationError(
+                f"The component did not write {', '.join(f'out/tables/{name}' for _, name in missing)}; "
+                f"it wrote: {', '.join(sources) or 'nothing'}.",
+                key=f"storage.output.tables[{missing[0][0]}].source",
+            )
+
+    def _described(self, sources: Mapping[str, Path], *, failed: bool = False) -> Iterator[tuple[Path, TableOptions]]:
+        """Each table with its merged options, once per mapping (OM-5); tables in name order (OM-8)."""
+        for name, path in sources.items():
+            manifest = read_manifest(path, "output-table-manifest", extension=self.extension) or {}
+            mapped = {
+                f"storage.output.tables[{index}]": item
+                for index, item in enumerate(self.items)
+                if item["source"] == name
+            }
+            for key, item in (mapped or {"": {}}).items():
+                try:
+                    yield path, merged_options(item, manifest, source=name, key=key, warn=self.warn)
+                except UserError as error:
+                    if not failed:
+                        raise
+                    self.warn(f"{name} is not stored: {error}")
+
+    def _load(self, options: TableOptions, path: Path, *, now: datetime, failed: bool = False) -> TableLoad:
+        owner = self.owner
+        destination = _destination(options, bucket=owner.default_bucket, warn=self.warn)
+        columns = table_columns(options, data_types=self.data_types, required=not failed)
+        if path.is_dir() and not columns.names:
+            raise ConfigurationError(
+                f"A sliced table has no header: name its columns in {options.manifest_file} or in the mapping.",
+                key=options.title,
+            )
+        return TableLoad(
+            table_id=branch_table(destination, owner.branch),
+            source=path,
+            columns=columns.names,
+            has_header=bool(options.get("has_header", False)),
+            primary_key=columns.key,
+            incremental=bool(options.get("incremental", False)),
+            delimiter=str(options.get("delimiter") or ","),
+            enclosure=str(options.get("enclosure", '"')),
+            delete_where=tuple(delete_rules(options, now=now)),
+            metadata=(
+                *system_metadata("lastUpdatedBy", owner),
+                *table_metadata(options, provider=owner.component_id),
+            ),
+            created_metadata=tuple(system_metadata("createdBy", owner)),
+            column_metadata=column_metadata(options, columns.hints, provider=owner.component_id),
+            types=columns.types,
+            from_schema=columns.from_schema,
+            null_values=self.null_values,
+            deduplicate=options.get("deduplication_strategy") != "insert",
         )
-    now = datetime.now(UTC)
-    loads = []
-    for name, path in sources.items():
-        manifest = read_manifest(path, "output-table-manifest", extension=extension) or {}
-        mapped: dict[str, Mapping[str, Any]] = {
-            f"storage.output.tables[{index}]": item for index, item in enumerate(items) if item["source"] == name
-        }
-        for key, item in (mapped or {f"out/tables/{name}": {}}).items():
-            destination = _destination(item, manifest, name=name, bucket=owner.default_bucket, key=key)
-            split_table_id(destination)
-            options = merged_options(item, manifest, source=name)
-            loads.append(_table_load(path, destination, options, owner=owner, now=now))
-    return loads
 
 
-def _destination(mapping: Mapping[str, Any], manifest: Mapping[str, Any], *, name: str, bucket: str, key: str) -> str:
+def _destination(options: TableOptions, *, bucket: str, warn: Warn) -> str:
     """Where a table goes (OM-22..OM-24, D24)."""
-    mapped = str(mapping.get("destination") or "")
+    mapped = str(options.mapping.get("destination") or "")
     if mapped:
         if mapped.count(".") != 2:
-            example = f"out.c-main.{mapped.split('.')[-1] or name}"
+            example = f"out.c-main.{mapped.split('.')[-1] or options.source}"
             raise ConfigurationError(
                 f"{mapped!r} is not a table id; write stage.bucket.table, e.g. {example}.",
-                key=f"{key}.destination",
+                key=f"{options.key}.destination",
             )
-        return mapped
-    wanted = str(manifest.get("destination") or "") or name.removesuffix(".csv")
+        return _checked(mapped, None, f"{options.key}.destination")
+    manifest = str(options.manifest.get("destination") or "")
+    wanted = manifest or options.source.removesuffix(".csv")
+    file, key = (options.manifest_file, "destination") if manifest else (None, options.title)
     if wanted.count(".") == 2:
-        return wanted
-    if wanted.count(".") > 2 or not bucket:
+        if not manifest:
+            warn(
+                f"{options.title}: the table goes to {wanted} because of its name, which is deprecated: map it, or "
+                f"write the destination into {options.manifest_file}."
+            )
+        return _checked(wanted, file, key)
+    if not bucket:
         raise ConfigurationError(
-            f"It is not known which bucket the table {name!r} belongs to: map it in storage.output.tables "
+            f"It is not known which bucket the table {wanted!r} belongs to: map it in storage.output.tables "
             "with a destination such as out.c-main.table, or set storage.output.default_bucket.",
+            file=file,
             key=key,
         )
-    return f"{bucket}.{wanted}"
+    return _checked(f"{bucket}.{wanted}", file, key)
 
 
-def _table_load(path: Path, destination: str, options: Mapping[str, Any], *, owner: Owner, now: datetime) -> TableLoad:
-    schema = options.get("schema") or []
-    columns = tuple(column["name"] for column in schema) or tuple(options.get("columns") or ())
-    key = tuple(column["name"] for column in schema if column.get("primary_key")) or tuple(
-        options.get("primary_key") or ()
-    )
-    if path.is_dir() and not columns:
-        raise ConfigurationError(
-            "A sliced table has no header: name its columns in the mapping or in its manifest.",
-            file=f"out/tables/{path.name}",
+def _checked(table_id: str, file: str | None, key: str) -> str:
+    """A table id that Storage takes (OM-24, OM-28)."""
+    try:
+        split_table_id(table_id)
+    except UserError as error:
+        raise ConfigurationError(str(error), file=file, key=key) from None
+    return table_id
+
+
+def skip_null_values(loads: Sequence[TableLoad], *, storage: Storage, warn: Warn) -> list[TableLoad]:
+    """Tables that are made from their file's header keep texts that would become null elsewhere (OM-53).
+
+    Args:
+        loads: what is to be loaded.
+        storage: tells which tables exist.
+        warn: is told of each such table.
+    """
+
+    def exists(table_id: str) -> bool:
+        try:
+            storage.table(table_id)
+        except NotFoundError:
+            return False
+        return True
+
+    skipped = {load.table_id for load in loads if load.null_values and not load.columns and not exists(load.table_id)}
+    for table_id in sorted(skipped):
+        warn(
+            f"{table_id}: treat_values_as_null is skipped, because the table is created from the header of its file; "
+            "from the next load on it counts."
         )
-    return TableLoad(
-        table_id=destination,
-        source=path,
-        columns=columns,
-        has_header=bool(options.get("has_header", False)),
-        primary_key=key,
-        incremental=bool(options.get("incremental", False)),
-        delimiter=options.get("delimiter") or ",",
-        enclosure=options.get("enclosure", '"'),
-        delete_where=tuple(_deletes(options, destination=destination, now=now)),
-        metadata=(*_system_metadata("lastUpdatedBy", owner), *_metadata(options, owner=owner)),
-        created_metadata=tuple(_system_metadata("createdBy", owner)),
-        column_metadata=_column_metadata(options, provider=owner.component_id),
-    )
-
-
-def _deletes(options: Mapping[str, Any], *, destination: str, now: datetime) -> Iterator[DeleteWhere]:
-    """The delete rules in both forms (OM-56, OM-57)."""
-    if options.get("delete_where_column"):
-        values = tuple(scalar_text(value) for value in options["delete_where_values"])
-        operator = Operator(options.get("delete_where_operator") or "eq")
-        yield DeleteWhere(filters=(Where(str(options["delete_where_column"]), values, operator),))
-    for index, rule in enumerate(options.get("delete_where") or []):
-        key = f"delete_where[{index}] of {destination}"
-        since, until = rule.get("changed_since"), rule.get("changed_until")
-        filters = tuple(_delete_filter(item, key=key) for item in rule.get("where_filters") or [])
-        if not (since or until or filters):
-            raise ConfigurationError("Give changed_since, changed_until or where_filters.", key=key)
-        yield DeleteWhere(
-            filters=filters,
-            changed_since=moment(since, now=now, key=f"{key}.changed_since") if since else None,
-            changed_until=moment(until, now=now, key=f"{key}.changed_until") if until else None,
-        )
-
-
-def _delete_filter(item: Mapping[str, Any], *, key: str) -> Where:
-    if not item.get("values_from_set") or item.get("values_from_workspace") or item.get("values_from_storage"):
-        raise ConfigurationError("A filter takes its values from values_from_set, and only from there.", key=key)
-    values = tuple(scalar_text(value) for value in item["values_from_set"])
-    return Where(item["column"], values, Operator(item.get("operator") or "eq"))
-
-
-def _system_metadata(event: str, owner: Owner) -> Iterator[MetadataItem]:
-    """Who wrote the table (OM-80)."""
-    ids = {"component": owner.component_id, "configuration": owner.config_id, "configurationRow": owner.row_id}
-    return (MetadataItem(f"KBC.{event}.{kind}.id", value, "system") for kind, value in ids.items() if value)
-
-
-def _metadata(options: Mapping[str, Any], *, owner: Owner) -> Iterator[MetadataItem]:
-    """What the component says of the table (OM-82)."""
-    own = {item["key"]: item["value"] for item in options.get("metadata") or []} | (options.get("table_metadata") or {})
-    if options.get("description"):
-        own["KBC.description"] = options["description"]
-    for key, value in own.items():
-        yield MetadataItem(key, scalar_text(value), owner.component_id)
-
-
-def _column_metadata(options: Mapping[str, Any], *, provider: str) -> dict[str, tuple[MetadataItem, ...]]:
-    found = {
-        name: {item["key"]: item["value"] for item in items}
-        for name, items in (options.get("column_metadata") or {}).items()
-    }
-    for column in options.get("schema") or []:
-        own = dict(column.get("metadata") or {})
-        if column.get("description"):
-            own["KBC.description"] = column["description"]
-        if own:
-            found[column["name"]] = own
-    return {
-        name: tuple(MetadataItem(key, scalar_text(value), provider) for key, value in items.items())
-        for name, items in found.items()
-    }
+    return [replace(load, null_values=()) if load.table_id in skipped else load for load in loads]

@@ -28,27 +28,19 @@ def refuse_unsupported_component(definition: Mapping[str, Any], *, file: Path | 
     _refuse(_wishes_of_component(definition["data"]), file)
 
 
-def refuse_unsupported_configuration(
-    configuration: Mapping[str, Any], *, features: tuple[str, ...] = (), file: Path | str | None = None
-) -> None:
+def refuse_unsupported_configuration(configuration: Mapping[str, Any], *, file: Path | str | None = None) -> None:
     """Refuse a configuration that relies on what is not offered.
 
     Args:
         configuration: effective configuration, checked, with defaults.
-        features: features of its component.
         file: where it stands, for the error.
 
     Raises:
         ConfigurationError: names the key.
     """
-    runtime = configuration.get("runtime") or {}
-    if runtime.get("use_file_storage_only") and "allow-use-file-storage-only" in features:
-        problem = "Tables cannot be stored as files here; remove the key to store them as tables."
-        _refuse(iter([("runtime.use_file_storage_only", problem)]), file)
     _refuse(_wishes_of_artifacts(configuration.get("artifacts") or {}), file)
     storage = configuration.get("storage") or {}
     _refuse(_wishes_of_input(storage.get("input") or {}), file)
-    _refuse(_wishes_of_output(storage.get("output") or {}), file)
 
 
 def _refuse(wishes: Iterator[tuple[str, str]], file: Path | str | None) -> None:
@@ -85,18 +77,3 @@ def _wishes_of_input(mapping: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         file_type = table.get("file_type")
         if file_type and file_type != "csv":
             yield f"storage.input.tables[{index}].file_type", f"Tables are given as csv, not as {file_type!r}."
-
-
-def _wishes_of_output(mapping: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    # An empty text is what null becomes here anyway.
-    if mapping.get("treat_values_as_null") not in (None, [], "", [""]):
-        yield "storage.output.treat_values_as_null", "Storage keeps texts as they are; no value becomes null."
-    for index, table in enumerate(mapping.get("tables") or []):
-        key = f"storage.output.tables[{index}]"
-        if table.get("write_always"):
-            yield (
-                f"{key}.write_always",
-                "Tables of a failed run are not stored here: all results of a row are stored together, or none.",
-            )
-        if table.get("deduplication_strategy") == "insert":
-            yield f"{key}.deduplication_strategy", "Rows with the same primary key are always updated, not added."

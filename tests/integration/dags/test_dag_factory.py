@@ -49,13 +49,28 @@ def test_a_configuration_has_only_the_tasks_that_it_needs(installation: Installa
         "write_config": {"create_workspace", "pull_images"},
         "run_component": {"write_config"},
         "unload_output": {"run_component"},
-        "clean_up": {"create_workspace", "unload_output"},
+        "unload_always": {"run_component", "unload_output"},
+        "clean_up": {"create_workspace", "unload_output", "unload_always"},
     }
     full = upstream(found[f"{SCRIPT}--full"])
     assert full["load_tables"] == {"create_workspace"}
     assert full["write_config"] == {"load_tables", "pull_images"}
     order = ["write_config", "before_1", "run_component", "after_1", "after_2", "unload_output"]
     assert [full[later] for later in order[1:]] == [{earlier} for earlier in order[:-1]]
+    assert full["unload_always"] == set(order[1:])
+
+
+@pytest.mark.rules("LC-36", "LC-37")
+def test_what_is_stored_after_a_failure_waits_for_one_and_its_row_is_not_waited_for(
+    installation: Installation,
+) -> None:
+    installation.configuration("rows", {"storage": TABLES}, rows={"a": {}, "b": {}})
+    dag = dags(installation)[f"{SCRIPT}--rows"]
+    for row in ("a", "b"):
+        task = dag.get_task(f"row_{row}.unload_always")
+        assert task.trigger_rule == "one_failed"
+        assert task.upstream_task_ids == {f"row_{row}.run_component", f"row_{row}.unload_output"}
+        assert task.downstream_task_ids == {"clean_up"}
 
 
 @pytest.mark.rules("LC-23", "LC-81")

@@ -18,7 +18,7 @@ FULL = {
 }
 
 
-@pytest.mark.rules("LC-32", "LC-35", "PR-2")
+@pytest.mark.rules("LC-32", "LC-35", "LC-36", "LC-37", "PR-2")
 def test_a_full_configuration_has_all_steps_in_order() -> None:
     steps = row_steps(FULL, component())
     assert [(step.name, step.after, step.stage, step.title) for step in steps] == [
@@ -30,8 +30,10 @@ def test_a_full_configuration_has_all_steps_in_order() -> None:
         ("after_1", ("run_component",), 2, "q"),
         ("after_2", ("after_1",), 3, "r"),
         ("unload_output", ("after_2",), None, ""),
+        ("unload_always", ("before_1", "run_component", "after_1", "after_2", "unload_output"), None, ""),
     ]
-    assert steps[-1].takes == ("load_tables", "load_files")
+    assert [step.name for step in steps if step.on_failure] == ["unload_always"]
+    assert steps[-2].takes == ("load_tables", "load_files")
     assert all(step.takes == ("pull_images",) for step in steps[3:7])
 
 
@@ -39,8 +41,12 @@ def test_a_full_configuration_has_all_steps_in_order() -> None:
 @pytest.mark.parametrize(
     ("configuration", "staging", "names"),
     [
-        ({}, {}, ["write_config", "run_component", "unload_output"]),
-        ({"storage": {"input": {"tables": []}}}, {}, ["write_config", "run_component", "unload_output"]),
+        ({}, {}, ["write_config", "run_component", "unload_output", "unload_always"]),
+        (
+            {"storage": {"input": {"tables": []}}},
+            {},
+            ["write_config", "run_component", "unload_output", "unload_always"],
+        ),
         (FULL, {"input": "none"}, ["write_config", "run_component", "unload_output"]),
         ({}, {"output": "none"}, ["write_config", "run_component", "unload_output"]),
     ],

@@ -10,7 +10,7 @@ import pytest
 from tests.builders import mapping, write
 
 from docker_runner.errors import ConfigurationError
-from docker_runner.mapping.output_files import file_uploads, system_tags
+from docker_runner.mapping.output_files import file_uploads, system_tags, table_file_uploads
 from docker_runner.storage.base import Commit, FileQuery, FileUpload, Storage
 
 
@@ -102,3 +102,28 @@ def test_system_tags_tell_where_a_file_comes_from(folder: Path, lake: Storage) -
     lake.commit(Commit("key", files=tuple(uploads(folder, mapped, tags=tuple(tags)))))
     (stored,) = lake.files(FileQuery(tags=("x",)))
     assert (stored.name, sorted(stored.tags)) == ("a.txt", sorted({"x", *tags}))
+
+
+@pytest.mark.rules("OF-7", "BR-8")
+def test_in_a_development_branch_all_tags_carry_its_id(folder: Path) -> None:
+    write(folder / "a.txt", "")
+    write(folder / "a.txt.manifest", {"tags": ["x"]})
+    (file,) = uploads(folder, tags=("runId: 1",), branch="123")
+    assert file.tags == ("123-x", "123-runId: 1")
+
+
+@pytest.mark.rules("OF-20", "CF-28")
+def test_tables_become_files_with_options_of_their_own_and_manifests_are_not_read(tmp_path: Path) -> None:
+    folder = tmp_path / "out/tables"
+    write(folder / "t.csv", "id\n1\n")
+    write(folder / "t.csv.manifest", "{ a table's")
+    write(folder / "sliced/a", "1\n")
+
+    def uploaded(options: dict[str, Any]) -> FileUpload:
+        (file,) = table_file_uploads(options, folder=folder, system_tags=("runId: 1",), branch="123")
+        return file
+
+    plain = uploaded({})
+    assert (plain.name, plain.tags, plain.is_permanent, plain.is_public) == ("t.csv", ("123-runId: 1",), True, False)
+    own = uploaded({"tags": ["x", 5], "is_permanent": False})
+    assert (own.tags, own.is_permanent) == (("123-x", "123-5", "123-runId: 1"), False)

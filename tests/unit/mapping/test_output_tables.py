@@ -13,7 +13,8 @@ import pytest
 from tests.builders import mapping, write
 
 from docker_runner.errors import ConfigurationError, UserError
-from docker_runner.mapping.output_tables import Owner, default_bucket, table_loads
+from docker_runner.mapping.output_metadata import Owner
+from docker_runner.mapping.output_tables import TableOutput, default_bucket, skip_null_values
 from docker_runner.storage.base import Commit, DeleteWhere, Operator, Storage, TableLoad, Where
 
 OWNER = Owner("vendor.ex-foo", "main")
@@ -31,7 +32,7 @@ def folder(tmp_path: Path) -> Path:
 def loads(lake: Storage, folder: Path) -> Callable[..., list[TableLoad]]:
     def describe(*items: dict[str, Any], owner: Owner = OWNER, bucket: str = "", **more: Any) -> list[TableLoad]:
         owner = Owner(owner.component_id, owner.config_id, owner.row_id, bucket)
-        return table_loads(mapping("output", "tables", *items), folder=folder, owner=owner, **more)
+        return TableOutput(mapping("output", "tables", *items), folder, owner, **more).loads()
 
     return describe
 
@@ -72,7 +73,7 @@ def test_where_a_table_goes(
         ("x.csv", "y", "in.c-b", "storage.output.tables[0].destination", "write stage.bucket.table, e.g. out.c-main.y"),
         ("x.csv", "a.b.c.d", "", "storage.output.tables[0].destination", "is not a table id"),
         ("x.csv", None, "", "out/tables/x.csv", "with a destination such as out.c-main.table"),
-        ("a.b.c.d", None, "in.c-b", "out/tables/a.b.c.d", "not known which bucket"),
+        ("a.b.c.d", None, "in.c-b", "out/tables/a.b.c.d", "'in.c-b.a.b.c.d' is not a table id"),
     ],
 )
 def test_a_destination_that_is_no_table_is_told_with_an_example(
@@ -159,7 +160,7 @@ def test_manifests_are_read_as_yaml_for_a_component_that_wants_yaml(loads: Any, 
 @pytest.mark.rules("OM-71")
 def test_a_sliced_table_needs_columns(loads: Any, folder: Path) -> None:
     write(folder / "t.csv/part1", "1\n")
-    with pytest.raises(ConfigurationError, match=r"out/tables/t\.csv: A sliced table has no header"):
+    with pytest.raises(ConfigurationError, match=r"tables\[0\]: A sliced table has no header: .*t\.csv\.manifest or"):
         loads(MAPPED)
     (load,) = loads({**MAPPED, "columns": ["id"]})
     assert load.source.is_dir()
@@ -214,27 +215,45 @@ def test_delete_rules_in_both_forms(loads: Any, folder: Path) -> None:
     assert second == DeleteWhere(changed_until=datetime(2023, 11, 14, 22, 13, 20, tzinfo=UTC))
 
 
-@pytest.mark.rules("OM-20a", "OM-58")
+@pytest.mark.rules("OM-20a", "OM-58", "BR-10")
 @pytest.mark.parametrize(
-    ("rule", "problem"),
+    ("rule", "key", "problem"),
     [
-        ({}, "Give changed_since, changed_until or where_filters"),
-        ({"where_filters": []}, "Give changed_since, changed_until or where_filters"),
-        ({"where_filters": [{"column": "a"}]}, "values_from_set, and only from there"),
-        ({"where_filters": [{"column": "a", "values_from_set": []}]}, "values_from_set, and only from there"),
-        ({"where_filters": [{"column": "a", "values_from_workspace": {"table": "t"}}]}, "values_from_set, and only"),
+        ({}, "", "Give changed_since, changed_until or where_filters"),
+        ({"where_filters": [{"column": "a"}]}, ".where_filters[0]", "one source, but none is given"),
         (
-            {"where_filters": [{"column": "a", "values_from_set": ["1"], "values_from_storage": {"table": "t"}}]},
-            "values_from_set, and only",
+            {"where_filters": [{"column": "a", "values_from_set": ["1"], "values_from_workspace": {"table": "t"}}]},
+            ".where_filters[0]",
+            "both values_from_set and values_from_workspace are given",
         ),
-        ({"changed_since": "soon-ish"}, "is not a moment"),
+        (
+            {"where_filters": [{"column": "a", "values_from_workspace": {"table": "t"}}]},
+            ".where_filters[0].values_from_workspace",
+            "list them in values_from_set",
+        ),
+        (
+            {
+                "where_filters": [
+                    {"column": "a", "values_from_set": [], "values_from_storage": {"bucket_id": "in.c-b", "table": "t"}}
+                ]
+            },
+            ".where_filters[0].values_from_storage",
+            "list them in values_from_set",
+        ),
+        ({"changed_since": "soon-ish"}, ".changed_since", "is not a moment"),
     ],
 )
-def test_a_delete_rule_without_meaning_is_refused(loads: Any, folder: Path, rule: Any, problem: str) -> None:
+def test_a_delete_rule_without_meaning_is_refused_where_it_is_written(
+    loads: Any, folder: Path, rule: Any, key: str, problem: str
+) -> None:
     table(folder)
     with pytest.raises(ConfigurationError, match=problem) as error:
         loads({**MAPPED, "delete_where": [rule]})
-    assert error.value.key.startswith("delete_where[0] of out.c-main.t")
+    assert error.value.key == f"storage.output.tables[0].delete_where[0]{key}"
+    table(folder, manifest={"delete_where": [{"changed_since": "today"}, rule]})
+    with pytest.raises(ConfigurationError, match=problem) as error:
+        loads(MAPPED)
+    assert (error.value.file, error.value.key) == ("out/tables/t.csv.manifest", f"delete_where[1]{key}")
 
 
 @pytest.mark.rules("OM-20a")
@@ -301,3 +320,132 @@ def test_legacy_metadata_is_the_components(loads: Any, folder: Path) -> None:
     assert [(item.key, item.provider) for item in load.column_metadata["id"]] == [
         ("KBC.datatype.type", "vendor.ex-foo")
     ]
+
+
+@pytest.mark.rules("OM-23")
+def test_a_destination_taken_from_the_files_name_is_deprecated(loads: Any, folder: Path) -> None:
+    table(folder, "out.c-z.x.csv")
+    table(folder, "mapped.c-z.x.csv")
+    told: list[str] = []
+    mapped = {"source": "mapped.c-z.x.csv", "destination": "out.c-z.y"}
+    assert [load.table_id for load in loads(mapped, warn=told.append)] == ["out.c-z.y", "out.c-z.x"]
+    assert told == [
+        "out/tables/out.c-z.x.csv: the table goes to out.c-z.x because of its name, which is deprecated: map it, or "
+        "write the destination into out/tables/out.c-z.x.csv.manifest."
+    ]
+
+
+@pytest.mark.rules("OM-40")
+def test_a_changed_name_of_a_column_is_told_for_mapping_and_manifest(loads: Any, folder: Path) -> None:
+    table(folder, manifest={"columns": ["a b"]})
+    told: list[str] = []
+    loads({**MAPPED, "primary_key": ["a b"]}, warn=told.append)
+    assert [line.split(":")[0] for line in told] == ["storage.output.tables[0]", "out/tables/t.csv.manifest"]
+    assert all("'a b' is stored as 'a_b'" in line for line in told)
+
+
+@pytest.mark.rules("OM-24", "OM-28")
+def test_a_wrong_destination_of_a_manifest_names_the_manifest(loads: Any, folder: Path) -> None:
+    table(folder, manifest={"destination": "a.b.c"})
+    with pytest.raises(ConfigurationError) as error:
+        loads()
+    assert (error.value.file, error.value.key) == ("out/tables/t.csv.manifest", "destination")
+
+
+@pytest.mark.rules("OM-18")
+@pytest.mark.parametrize(("strategy", "deduplicate"), [(None, True), ("upsert", True), ("insert", False)])
+def test_the_deduplication_strategy_tells_whether_rows_are_updated(
+    loads: Any, folder: Path, strategy: str | None, deduplicate: bool
+) -> None:
+    table(folder, manifest={"deduplication_strategy": strategy} if strategy else {})
+    (load,) = loads(MAPPED)
+    assert load.deduplicate is deduplicate
+
+
+@pytest.mark.rules("OM-18")
+@pytest.mark.parametrize("option", [{"deduplication_strategy": "merge"}, {"incremental": "yes"}, {"columns": "a"}])
+def test_an_option_of_another_type_is_refused(loads: Any, folder: Path, option: dict[str, Any]) -> None:
+    table(folder, manifest=option)
+    with pytest.raises(ConfigurationError) as error:
+        loads(MAPPED)
+    assert (error.value.file, error.value.key) == ("out/tables/t.csv.manifest", next(iter(option)))
+
+
+@pytest.mark.rules("OM-53", "CF-26")
+def test_null_values_count_for_tables_whose_columns_are_known(
+    loads: Any, folder: Path, lake: Storage, load: Callable[..., None]
+) -> None:
+    load("id\n1\n", "out.c-main.present")
+    table(folder, "new.csv")
+    table(folder, "headless.csv", {"columns": ["id"]})
+    table(folder, "present.csv")
+    told: list[str] = []
+    found = loads(bucket="out.c-main", null_values=("NA",))
+    assert {item.table_id: item.null_values for item in skip_null_values(found, storage=lake, warn=told.append)} == {
+        "out.c-main.headless": ("NA",),
+        "out.c-main.new": (),
+        "out.c-main.present": ("NA",),
+    }
+    assert [line.split(":")[0] for line in told] == ["out.c-main.new"]
+    told.clear()
+    skip_null_values(loads(bucket="out.c-main"), storage=lake, warn=told.append)
+    assert told == []
+
+
+@pytest.mark.rules("OM-26", "BR-4", "BR-14", "OM-80")
+def test_in_a_development_branch_buckets_carry_its_id_and_metadata_tells_it(loads: Any, folder: Path) -> None:
+    table(folder, "a.csv", {"destination": "out.c-main.a"})
+    table(folder, "b.csv")
+    owner = Owner("vendor.ex-foo", "main", default_bucket="in.plain", branch="123")
+    first, second = TableOutput([], folder, owner).loads()
+    assert (first.table_id, second.table_id) == ("out.c-123-main.a", "in.123-plain.b")
+    told = {(item.key, item.value) for item in (*first.metadata, *first.created_metadata) if "branch" in item.key}
+    assert told == {("KBC.createdBy.branch.id", "123"), ("KBC.lastUpdatedBy.branch.id", "123")}
+    (plain,) = loads({"source": "b.csv", "destination": "out.c-main.b"}, bucket="in.c-x")[1:]
+    assert not [item for item in (*plain.metadata, *plain.created_metadata) if "branch" in item.key]
+
+
+@pytest.mark.rules("OM-3", "OM-17", "OM-100")
+def test_after_a_failure_only_tables_with_write_always_are_stored(folder: Path) -> None:
+    for name in ("by_mapping", "by_manifest", "neither", "unmapped"):
+        table(folder, name, {"write_always": True} if name in ("by_manifest", "unmapped") else None)
+    items = [
+        {"source": name, "destination": f"out.c-main.{name}", "write_always": name == "by_mapping"}
+        for name in ("by_mapping", "by_manifest", "neither", "missing")
+    ]
+    owner = Owner("vendor.ex-foo", "main", default_bucket="in.c-b")
+    output = TableOutput(mapping("output", "tables", *items), folder, owner)
+    assert [load.table_id for load in output.loads_after_failure()] == [
+        "out.c-main.by_manifest",
+        "out.c-main.by_mapping",
+        "in.c-b.unmapped",
+    ]
+
+
+@pytest.mark.rules("OM-2", "OM-101")
+def test_after_a_failure_a_wrong_table_is_left_out_but_a_manifest_that_cannot_be_read_stops_all(folder: Path) -> None:
+    told: list[str] = []
+    output = TableOutput([], folder, Owner("c", "main", default_bucket="in.c-b"), warn=told.append)
+    table(folder, "sound", {"write_always": True})
+    table(folder, "twice", {"write_always": True, "columns": ["a"], "schema": [{"name": "a"}]})
+    table(folder, "a.b.c.d", {"write_always": True})
+    assert [load.table_id for load in output.loads_after_failure()] == ["in.c-b.sound"]
+    assert [line.split(" is not stored: ")[0] for line in told] == ["a.b.c.d", "twice"]
+    (folder / "twice").unlink()
+    with pytest.raises(ConfigurationError, match="no data beside them"):
+        output.loads_after_failure()
+    (folder / "twice.manifest").unlink()
+    table(folder, "sound", "{")
+    with pytest.raises(ConfigurationError, match=r"sound\.manifest: This is not valid JSON"):
+        output.loads_after_failure()
+
+
+@pytest.mark.rules("OM-101")
+def test_after_a_failure_a_promised_schema_may_be_missing(folder: Path) -> None:
+    table(folder, "log", {"write_always": True})
+    owner = Owner("c", "main", default_bucket="in.c-b")
+    output = TableOutput([], folder, owner, data_types="authoritative")
+    (load,) = output.loads_after_failure()
+    assert (load.columns, load.types) == ((), {})
+    with pytest.raises(ConfigurationError, match="must be told by a schema"):
+        output.loads()

@@ -1,0 +1,214 @@
+"""The end of a row: what its last container left goes to Storage, all of it or, after a failure, what was asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from docker_runner.errors import UserError
+from docker_runner.interface.output_variables import Scalar, read_output_variables
+from docker_runner.interface.state import new_state
+from docker_runner.job.definition import Job, JobDefinition, Mode
+from docker_runner.job.stages import redactor_of, store_last_snapshot
+from docker_runner.job.state import kept_new_state, stored_state
+from docker_runner.job.tools import Tools
+from docker_runner.job.workspace import RowWorkspace
+from docker_runner.mapping.branches import branch_tags, refuse_foreign_buckets
+from docker_runner.mapping.input_files import file_states, tags_to_add
+from docker_runner.mapping.input_tables import table_states
+from docker_runner.mapping.output_files import file_uploads, system_tags, table_file_uploads
+from docker_runner.mapping.output_metadata import Owner
+from docker_runner.mapping.output_tables import TableOutput, default_bucket, skip_null_values
+from docker_runner.storage.base import Commit, Committed, FileUpload, StateKey, StoredFile, TableLoad
+
+Manifest = dict[str, Any]
+Loaded = list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Unloading:
+    """The end of one row of a job."""
+
+    job: Job
+    row: JobDefinition
+    folders: RowWorkspace
+    tools: Tools
+
+    def unload(self, *, tables: Loaded, files: Loaded) -> Manifest:
+        """Store tables, files and state in one commit (D6, LC-34), or in debug mode the last snapshot (LC-60, LC-64).
+
+        Args:
+            tables: what the input mapping of tables fetched.
+            files: what the input mapping of files fetched.
+
+        Raises:
+            UserError: mapping, manifests or data are wrong; nothing is stored.
+        """
+        row, folders, tools = self.row, self.folders, self.tools
+        if row.mode is Mode.DEBUG:
+            snapshot, *_ = store_last_snapshot(self.job, row, folders, tools)
+            return {"tables": [], "files": [_shown_file(snapshot)], "state": False}
+        last = len(row.stages) - 1
+        output = folders.data(last).outputs
+        commit = Commit(
+            key=folders.attempt(last),
+            tables=self._table_loads(output),
+            files=self._file_uploads(output),
+            add_file_tags=self._tags_to_add(files),
+            state=self._state(tables, files),
+        )
+        done = tools.storage.commit(commit)
+        _tell(done, tools)
+        return {**_described(done), "state": bool(commit.state), "variables": self._variables(output)}
+
+    def unload_after_failure(self, *, files: Loaded) -> Manifest:
+        """Store the tables with ``write_always`` after the row failed (LC-36, OM-100..OM-104).
+
+        They come from the last folder that was made, whichever image failed in it. Each table is stored by itself, so
+        that one that is broken does not keep the others out. Whatever goes wrong here is only told: the error that
+        made the row fail stays the run's error.
+
+        Args:
+            files: what the input mapping of files fetched.
+        """
+        stage = self.folders.last_made()
+        if stage is None or self.row.mode is Mode.DEBUG:
+            self.tools.log.info("There is nothing to store of this row.")
+            return {"tables": []}
+        stored: Loaded = []
+        try:
+            for commit in self._commits_after_failure(stage, files):
+                stored.extend(self._store(commit))
+        except Exception as error:
+            self.tools.log.warning("What is to be stored in every outcome could not be stored: %s", error)
+        if not stored:
+            self.tools.log.info("No table with write_always was stored.")
+        return {"tables": stored}
+
+    def _commits_after_failure(self, stage: int, files: Loaded) -> Iterator[Commit]:
+        """A commit for each table; what is stored already is not stored again when the step is repeated."""
+        key = f"{self.folders.attempt(stage)}-always"
+        if self.row.stores_files_only:
+            # There are no tables; input files are marked as processed in every outcome (IF-30).
+            yield Commit(key, add_file_tags=self._tags_to_add(files))
+            return
+        for number, load in enumerate(self._table_output(self.folders.data(stage).outputs).loads_after_failure()):
+            yield Commit(f"{key}-{number}-{load.table_id}", tables=(load,))
+
+    def _store(self, commit: Commit) -> Loaded:
+        try:
+            done = self.tools.storage.commit(replace(commit, tables=self._fitting(commit.tables)))
+        except UserError as error:
+            self.tools.log.warning("%s", error)
+            return []
+        _tell(done, self.tools)
+        tables: Loaded = _described(done)["tables"]
+        return tables
+
+    def _table_loads(self, output: Path) -> tuple[TableLoad, ...]:
+        if not self.row.component.writes_storage or self.row.stores_files_only:
+            return ()
+        return self._fitting(self._table_output(output).loads())
+
+    def _table_output(self, output: Path) -> TableOutput:
+        return TableOutput(
+            items=self.row.mapping("output", "tables"),
+            folder=output / "tables",
+            owner=_owner(self.row),
+            extension=self.row.extension,
+            data_types=self.row.data_type_support,
+            null_values=self.row.null_values,
+            warn=self.tools.log.warning,
+        )
+
+    def _fitting(self, loads: Sequence[TableLoad]) -> tuple[TableLoad, ...]:
+        """Loads as far as they depend on what is in Storage already."""
+        storage = self.tools.storage
+        buckets = (load.table_id.rpartition(".")[0] for load in loads)
+        refuse_foreign_buckets(buckets, branch=self.row.branch_prefix, storage=storage)
+        return tuple(skip_null_values(loads, storage=storage, warn=self.tools.log.warning))
+
+    def _file_uploads(self, output: Path) -> tuple[FileUpload, ...]:
+        row = self.row
+        if not row.component.writes_storage:
+            return ()
+        tags = system_tags(row.component.id, row.config_id, row.row_id, row.identity.run_id)
+        uploads = file_uploads(
+            row.mapping("output", "files"),
+            folder=output / "files",
+            system_tags=tags,
+            branch=row.branch_prefix,
+            extension=row.extension,
+        )
+        if row.stores_files_only:
+            options = row.output.get("table_files") or {}
+            uploads += table_file_uploads(options, folder=output / "tables", system_tags=tags, branch=row.branch_prefix)
+        return tuple(uploads)
+
+    def _state(self, tables: Loaded, files: Loaded) -> dict[StateKey, Mapping[str, Any]]:
+        """The row's new state, when it has one that is kept (ST-6, ST-10)."""
+        if not self.row.stores_state:
+            return {}
+        former = stored_state(self.row, self.folders, self.tools)
+        # Other root keys are those of the present document, which somebody may have changed meanwhile.
+        present = self.tools.storage.state(self.row.state_key)
+        new = new_state(
+            present, kept_new_state(self.folders), tables=table_states(tables), files=file_states(files, former)
+        )
+        return {self.row.state_key: new}
+
+    def _tags_to_add(self, files: Loaded) -> dict[int, tuple[str, ...]]:
+        """Marks of processed input files (IF-29), which carry the branch as all tags that are written do (BR-8)."""
+        return {file_id: branch_tags(tags, self.row.branch_prefix) for file_id, tags in tags_to_add(files).items()}
+
+    def _variables(self, output: Path) -> dict[str, Scalar]:
+        """The output variables (OM-78); secrets in them are hidden, because whoever sees the run sees them."""
+        if not self.row.component.writes_storage:
+            return {}
+        variables = read_output_variables(output, warn=self.tools.log.warning)
+        if not variables:
+            return {}
+        redactor = redactor_of(self.job, self.row, self.folders, self.tools)
+        return {name: redactor.redact(value) if isinstance(value, str) else value for name, value in variables.items()}
+
+
+def _tell(done: Committed, tools: Tools) -> None:
+    for table in done.tables:
+        for warning in table.warnings:
+            tools.log.warning("%s: %s", table.table_id, warning)
+        tools.log.info("Stored %s rows in %s, which now has %s.", table.rows, table.table_id, table.table_rows)
+    for file in done.files:
+        tools.log.info("Stored file %s as %s.", file.name, file.id)
+
+
+def _described(done: Committed) -> Manifest:
+    return {
+        "tables": [
+            {"id": table.table_id, "rows": table.rows, "table_rows": table.table_rows, "created": table.created}
+            for table in done.tables
+        ],
+        "files": [_shown_file(file) for file in done.files],
+    }
+
+
+def _shown_file(file: StoredFile) -> Manifest:
+    return {"id": file.id, "name": file.name, "bytes": file.size_bytes}
+
+
+def _owner(row: JobDefinition) -> Owner:
+    data: Mapping[str, Any] = row.component.data
+    return Owner(
+        component_id=row.component.id,
+        config_id=row.config_id,
+        row_id=row.row_id,
+        default_bucket=default_bucket(
+            wanted=data["default_bucket"],
+            stage=data["default_bucket_stage"],
+            sanitized_component_id=row.component.sanitized_id,
+            config_id=row.config_id,
+            configured=row.output.get("default_bucket"),
+        ),
+        branch=row.branch_prefix,
+    )
