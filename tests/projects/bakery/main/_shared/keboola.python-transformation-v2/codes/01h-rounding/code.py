@@ -1,0 +1,5 @@
+import decimal
+
+
+def to_cents(amount):
+    return decimal.Decimal(amount).quantize(decimal.Decimal('0.{{digits}}'))

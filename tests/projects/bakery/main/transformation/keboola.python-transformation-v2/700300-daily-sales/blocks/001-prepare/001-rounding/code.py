@@ -1,0 +1,1 @@
+# {{:codes/01h-rounding}}
