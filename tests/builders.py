@@ -92,7 +92,12 @@ class ProjectBuilder:
             self.write(f"{folder}/values/{row_id}/config.json", {"values": items})
 
     def job(
-        self, request: JobRequest | None = None, *, component_id: str = "vendor.ex-foo", config_id: str = "main"
+        self,
+        request: JobRequest | None = None,
+        *,
+        component_id: str = "vendor.ex-foo",
+        config_id: str = "main",
+        vault: Path | None = None,
     ) -> Job:
         """Resolve a job of a configuration."""
         return resolve_job(
@@ -103,6 +108,7 @@ class ProjectBuilder:
             request=request or JobRequest(),
             job_id=f"{component_id}.{config_id}",
             run_id="42",
+            vault=vault,
         )
 
 

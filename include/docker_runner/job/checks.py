@@ -15,6 +15,7 @@ from docker_runner.mapping.output_checks import refuse_wrong_output
 from docker_runner.positions import holds, line_of
 from docker_runner.project.configuration import Configuration, Row
 from docker_runner.project.unsupported import refuse_unsupported_configuration
+from docker_runner.schemas import violations
 
 Files = Sequence[Path | str]
 
@@ -47,7 +48,10 @@ def effective_problems(
         parsed: gives the content with defaults filled in; called when the schema finds nothing.
         files: the files that it comes from, the most special one first.
     """
-    found = [located(error, files) for error in problems(content, "configuration")]
+    found = [
+        located(ConfigurationError(wrong.problem, key=wrong.key), files, place=wrong.place)
+        for wrong in violations(content, "configuration")
+    ]
     yield from found
     if found:
         return
@@ -69,18 +73,20 @@ def effective_problems(
             yield located(ConfigurationError(error.problem, key=path), files)
 
 
-def located(error: ConfigurationError, files: Files) -> ConfigurationError:
+def located(error: ConfigurationError, files: Files, *, place: str = "") -> ConfigurationError:
     """Name the file that holds the key of an error, and the line; an error that names another file stays as it is.
 
     Args:
         error: an error in an effective configuration.
         files: the files that it comes from, the most special one first.
+        place: dotted path of what to look at, when it is not the error's key.
     """
     if error.line or (error.file and error.file not in map(str, files)):
         return error
     known = [file for file in files if isinstance(file, Path)]
-    file = next((file for file in known if error.key and holds(file, error.key)), files[0])
-    line = line_of(file, error.key) if error.key and isinstance(file, Path) else None
+    place = place or error.key
+    file = next((file for file in known if place and holds(file, place)), files[0])
+    line = line_of(file, place) if place and isinstance(file, Path) else None
     return ConfigurationError(error.problem, file=file, key=error.key, line=line)
 
 

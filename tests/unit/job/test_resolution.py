@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.builders import ProjectBuilder
+from tests.builders import ProjectBuilder, write
 
 from docker_runner.encryption import Encryptor, Scope
 from docker_runner.errors import ConfigurationError, NotFoundError, UserError
@@ -81,14 +81,6 @@ def test_rows_are_definitions_in_stored_order(built: ProjectBuilder) -> None:
     built.configuration({}, rows={"x": {}, "y": {}}, disabled=("x", "y"))
     assert built.job().rows == ()
     assert described(built.job(), selected=[])["rows"] == []
-
-
-@pytest.mark.rules("LC-84")
-def test_a_disabled_configuration_says_how_to_enable_it(built: ProjectBuilder) -> None:
-    built.configuration()
-    built.write("main/extractor/vendor.ex-foo/main/meta.json", {"isDisabled": True})
-    with pytest.raises(UserError, match=r"vendor\.ex-foo/main is disabled: enable it in its meta\.json"):
-        built.job()
 
 
 @pytest.mark.rules("LC-82", "PR-1", "PR-2", "PR-4", "CF-13")
@@ -261,3 +253,118 @@ def test_resolving_writes_nothing(built: ProjectBuilder) -> None:
     before = files()
     built.job()
     assert files() == before
+
+
+ROOT = """{
+  "parameters": {"a": 1},
+  "storage": {
+    "input": {"tables": [
+      {"source": "in.c-a.b", "limit": %s}
+    ]}
+  }
+}"""
+ROW = """{
+  "storage": {"input": {"tables": [
+    {"columns": %s},
+    %s
+  ]}}
+}"""
+
+
+@pytest.mark.rules("RW-3", "RW-4", "CF-33", "CF-34")
+@pytest.mark.parametrize(
+    ("root", "row", "place", "problem"),
+    [
+        (
+            ROOT % '"x"',
+            ROW % ("[]", '{"source": "in.c-a.c"}'),
+            "main/config.json:5",
+            "tables[0].limit: Must be a whole",
+        ),
+        (
+            ROOT % "1",
+            ROW % ("1", '{"source": "in.c-a.c"}'),
+            "rows/r/config.json:3",
+            "tables[0].columns: Must be a list",
+        ),
+        (ROOT % "1", ROW % ("[]", '{"colums": []}'), "rows/r/config.json:4", "tables[1]: Unknown key 'colums'"),
+        (ROOT % "1", ROW % ("[]", '{"limit": 5}'), "rows/r/config.json:4", "tables[1]: The key 'source' is missing"),
+        (
+            ROOT % '"{{v}}"',
+            ROW % ("[]", '{"source": "in.c-a.c"}'),
+            "main/config.json:5",
+            "tables[0].limit: Must be a whole number",
+        ),
+        (
+            ROOT % "1",
+            ROW % ('["{{v}}"]', '{"source": "a", "limit": "{{v}}"}'),
+            "rows/r/config.json:4",
+            "tables[1].limit: Must be a whole number",
+        ),
+    ],
+)
+def test_a_wrong_key_is_shown_in_the_file_that_holds_it(
+    built: ProjectBuilder, root: str, row: str, place: str, problem: str
+) -> None:
+    built.variables(["v"], {"default": {"v": "x"}})
+    root = root.replace("{", '{"variables_id": "vendor.ex-foo-main",', 1)
+    built.configuration(root, rows={"r": row})
+    with pytest.raises(ConfigurationError) as error:
+        built.job()
+    where = f"{error.value.file}:{error.value.line}"
+    assert where.endswith(place)
+    assert f"{where}: storage.input.{problem}" in str(error.value)
+
+
+@pytest.mark.rules("RW-3")
+def test_half_an_item_in_each_file_is_a_whole_one(built: ProjectBuilder) -> None:
+    built.configuration(ROOT % "1", rows={"r": ROW % ('["a"]', '{"source": "in.c-a.c"}')})
+    tables = built.job().rows[0].mapping("input", "tables")
+    assert [(table["source"], table.get("limit"), table["columns"]) for table in tables] == [
+        ("in.c-a.b", 1, ["a"]),
+        ("in.c-a.c", None, []),
+    ]
+
+
+@pytest.mark.rules("EN-10", "CF-33")
+def test_other_errors_name_the_right_file_and_line_too(built: ProjectBuilder) -> None:
+    root = built.configuration('{\n"parameters": {\n"#a": "hunter2"}}', rows={"r": {"parameters": {"b": 1}}})
+    with pytest.raises(ConfigurationError, match=rf"^{root}:3: parameters\.#a: The value is not encrypted"):
+        built.job()
+
+
+@pytest.mark.rules("CF-35")
+def test_empty_ways_to_choose_files_and_empty_delete_rules_are_taken_away(built: ProjectBuilder) -> None:
+    empty = {"tags": [], "query": "", "processed_tags": [], "file_ids": [1], "source": {"tags": [{"name": "a"}]}}
+    built.configuration(
+        {
+            "storage": {
+                "input": {"files": [empty]},
+                "output": {"tables": [{"source": "a", "destination": "out.c-a.b", "delete_where": []}]},
+            }
+        }
+    )
+    row = built.job().rows[0]
+    assert row.mapping("input", "files") == [
+        {"file_ids": [1], "overwrite": True, "source": {"tags": [{"name": "a", "match": "include"}]}}
+    ]
+    assert "delete_where" not in row.mapping("output", "tables")[0]
+
+
+@pytest.mark.rules("LC-4", "LC-5", "VR-14")
+def test_shared_code_comes_first_then_the_vault_then_variables_and_ciphers_last(built: ProjectBuilder) -> None:
+    built.write("main/other/keboola.shared-code/lib/config.json", {})
+    built.write("main/other/keboola.shared-code/lib/rows/x/config.json", {"code_content": ["{{v}}", "{{ vault.w }}"]})
+    cipher = Encryptor(("key",)).encrypt_value("hunter2", Scope("vendor.ex-foo"))
+    vault = write(built.folder / "vault.json", {"w": "w{{v}}", "secret": cipher})
+    built.configuration(
+        {
+            "shared_code_id": "lib",
+            "shared_code_row_ids": ["x"],
+            "parameters": {"code": ["{{x}}"], "#p": "{{ vault.secret }}", "#q": "{{v}}"},
+        }
+    )
+    built.variables(["v"], {"default": {"v": cipher}})
+    row = built.job(vault=vault).rows[0]
+    assert row.configuration["parameters"] == {"code": [cipher, f"w{cipher}"], "#p": cipher, "#q": cipher}
+    assert row.variables == {"vault.w": "w{{v}}", "vault.secret": cipher, "v": cipher}
