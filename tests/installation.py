@@ -21,7 +21,7 @@ from docker_runner.project.component import ComponentRegistry
 from docker_runner.project.configuration import Project
 from docker_runner.settings import Settings
 from docker_runner.storage import open_storage
-from docker_runner.storage.base import Commit, StateKey, TableLoad
+from docker_runner.storage.base import Commit, FileQuery, StateKey, StoredFile, TableLoad
 
 SCRIPT_IMAGE = "docker-runner-test/script"
 SCRIPT_DOCKERFILE = """FROM {base}
@@ -42,12 +42,24 @@ def build_script_image(base: str) -> None:
         client.close()
 
 
+def container_names() -> list[str]:
+    """Names of all containers of the engine."""
+    import docker
+
+    client = docker.APIClient(**docker.utils.kwargs_from_env())
+    try:
+        return [name.lstrip("/") for item in client.containers(all=True) for name in item["Names"] or ()]
+    finally:
+        client.close()
+
+
 @dataclass
 class Installation:
     """Everything that one installation of the runner has, in one folder."""
 
     folder: Path
     lines: list[str] = field(default_factory=list)
+    variables: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name in ("project/main", "components"):
@@ -61,6 +73,7 @@ class Installation:
             "DOCKER_RUNNER_HOME": str(self.folder / "home"),
             "DOCKER_RUNNER_PROJECT": str(self.folder / "project"),
             "DOCKER_RUNNER_COMPONENTS": str(self.folder / "components"),
+            **self.variables,
         }
 
     @property
@@ -88,9 +101,10 @@ class Installation:
         component: str = SCRIPT,
         rows: dict[str, dict[str, Any]] | None = None,
         disabled_rows: tuple[str, ...] = (),
+        branch: str = "main",
     ) -> Path:
         """Write a configuration; give its ``config.json``."""
-        folder = self.folder / "project" / "main" / "other" / component / name
+        folder = self.folder / "project" / branch / "other" / component / name
         file = _write(folder / "config.json", configuration)
         for row, content in (rows or {}).items():
             _write(folder / "rows" / row / "config.json", content)
@@ -101,16 +115,17 @@ class Installation:
         """Write a configuration that runs some Python code."""
         return self.configuration(name, {"parameters": {"script": script}, **nodes}, component=component)
 
-    def job(self, name: str, *, component: str = SCRIPT, **params: Any) -> Job:
+    def job(self, name: str, *, component: str = SCRIPT, run_id: str = "run-1", **params: Any) -> Job:
         """Resolve a configuration."""
         return resolve_job(
-            Project(self.settings.project),
+            Project(self.settings.project, branch=self.settings.branch),
             ComponentRegistry(self.settings.components),
             component_id=component,
             config_id=name,
             request=JobRequest.from_params(params),
             job_id=f"test/{self.folder.name}/{name}",
-            run_id="run-1",
+            run_id=run_id,
+            features=self.settings.features,
         )
 
     def tools(self) -> Tools:
@@ -150,9 +165,30 @@ class Installation:
         """Ids of all tables."""
         return [table.id for table in open_storage(self.settings.storage).tables()]
 
-    def state(self, name: str, *, row: str = "", component: str = SCRIPT) -> dict[str, Any]:
+    def state(self, name: str, *, row: str = "", component: str = SCRIPT, branch: str = "") -> dict[str, Any]:
         """The stored state document of a configuration or row."""
-        return open_storage(self.settings.storage).state(StateKey(component, name, row))
+        return open_storage(self.settings.storage).state(StateKey(component, name, row, branch))
+
+    def store_state(self, name: str, document: dict[str, Any], *, row: str = "") -> None:
+        """Put a state document in place of the stored one."""
+        commit = Commit(key=os.urandom(8).hex(), state={StateKey(SCRIPT, name, row): document})
+        open_storage(self.settings.storage).commit(commit)
+
+    def files(self, *tags: str) -> list[StoredFile]:
+        """Stored files with these tags, oldest first."""
+        return list(reversed(open_storage(self.settings.storage).files(FileQuery(tags=tags))))
+
+    def download(self, file: StoredFile) -> Path:
+        """Fetch a stored file; give the copy."""
+        target = self.folder / "downloaded" / str(file.id)
+        target.parent.mkdir(exist_ok=True)
+        open_storage(self.settings.storage).download_file(file.id, target)
+        return target
+
+    def cipher(self, secret: str, *, component: str = SCRIPT) -> str:
+        """Encrypt a secret for a component."""
+        done = self.command("encrypt", "--component", component, "--value", input=secret)
+        return done.stdout.strip()
 
 
 class _Lines(logging.Handler):

@@ -1,4 +1,4 @@
-"""The command line: ``docker-runner run | validate | encrypt | storage …``."""
+"""The command line: ``docker-runner run | action | validate | encrypt | storage …``."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from docker_runner import storage_commands
-from docker_runner.errors import RunnerError, UserError
+from docker_runner.errors import ConfigurationError, RunnerError, UserError
 from docker_runner.settings import Settings
 
 app = typer.Typer(
@@ -70,6 +70,7 @@ def run(
     variable: Annotated[list[str] | None, typer.Option(help="name=value; may be repeated")] = None,
     values: Annotated[str, typer.Option(help="id of stored values of variables")] = "",
     backend: Annotated[str, typer.Option(help="size: xsmall, small, medium or large")] = "",
+    orchestration: Annotated[str, typer.Option(help="id of what this run is part of, for shared artifacts")] = "",
 ) -> None:
     """Run a configuration in this process: the same steps as its DAG."""
     from docker_runner.job.request import JobRequest
@@ -91,6 +92,7 @@ def run(
             "values": values,
             "backend": {"type": backend},
             "config_data": _config_data(config),
+            "orchestration_id": orchestration,
         },
         config_file=config or "configData",
     )
@@ -116,12 +118,36 @@ def run(
 
 
 @app.command()
+def action(
+    component: Annotated[str, typer.Argument(help="the component")],
+    name: Annotated[str, typer.Argument(metavar="ACTION", help="one of its synchronous actions")],
+    config: Annotated[str, typer.Option(help="JSON file with the whole configuration; - is standard input")],
+) -> None:
+    """Run a synchronous action of a component and print its answer as JSON."""
+    from docker_runner.documents import parse_json, read_json
+    from docker_runner.job.action import run_action
+    from docker_runner.job.tools import Tools
+    from docker_runner.project.component import ComponentRegistry, StackRegistry
+    from docker_runner.project.configuration import Project
+
+    settings = Settings.from_environment()
+    content = parse_json(sys.stdin.read(), file="standard input") if config == "-" else read_json(Path(config))
+    if not isinstance(content, dict):
+        raise ConfigurationError("The configuration must be a map.", file="standard input" if config == "-" else config)
+    project = Project(settings.project, branch=settings.branch)
+    registry = StackRegistry(ComponentRegistry(settings.components), project.api_host)
+    answer = run_action(registry.get(component), name, content, Tools(settings, log=_log()), project=project)
+    print(json.dumps(answer, indent=2, ensure_ascii=False))
+
+
+@app.command()
 def validate(
     configurations: Annotated[
         list[str] | None, typer.Argument(help="<component>/<configuration> …; all by default")
     ] = None,
 ) -> None:
     """Check configurations and the components they name, without running anything."""
+    from docker_runner.interface.environment import refuse_missing_token
     from docker_runner.job.request import JobRequest
     from docker_runner.job.resolution import resolve_job
     from docker_runner.project.component import ComponentRegistry
@@ -134,7 +160,7 @@ def validate(
     for component_id, config_id in wanted:
         try:
             rows = tuple(row.id for row in project.configuration(component_id, config_id).rows)
-            resolve_job(
+            job = resolve_job(
                 project,
                 registry,
                 component_id=component_id,
@@ -142,7 +168,10 @@ def validate(
                 request=JobRequest(rows=rows),
                 job_id="validate",
                 run_id="",
+                features=settings.features,
             )
+            for component, _ in job.images().values():
+                refuse_missing_token(component, settings.forwarded_token)
             print(f"ok      {component_id}/{config_id}")
         except UserError as error:
             failed += 1

@@ -11,6 +11,7 @@ from typing import Any
 from docker_runner.documents import problems, walk_secrets
 from docker_runner.encryption import refuse_plain_secrets
 from docker_runner.errors import ConfigurationError, UserError
+from docker_runner.job.artifacts import refuse_wrong_artifacts
 from docker_runner.mapping.output_checks import refuse_wrong_output
 from docker_runner.positions import holds, line_of
 from docker_runner.project.configuration import Configuration, Row
@@ -59,6 +60,7 @@ def effective_problems(
     checks: tuple[Callable[[], None], ...] = (
         partial(refuse_unsupported_configuration, with_defaults),
         partial(refuse_wrong_output, with_defaults),
+        partial(refuse_wrong_artifacts, with_defaults),
     )
     for check in checks:
         try:

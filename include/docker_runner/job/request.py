@@ -16,7 +16,7 @@ from docker_runner.project.variables import VariableValues
 
 FORCE_RUN = "forceRun"
 MODES = ("run", FORCE_RUN, "debug")
-_KEYS = ("mode", "tag", "rows", "variables", "values", "config_data", "backend")
+_KEYS = ("mode", "tag", "rows", "variables", "values", "config_data", "backend", "orchestration_id")
 _BACKEND_KEYS = ("type", "containerType", "context")
 
 
@@ -33,6 +33,7 @@ class JobRequest:
         config_data: a configuration that comes with the request and is run instead of the stored one (CF-39).
         config_file: where it was read, for errors.
         backend: ``type`` (size) and ``context`` of the backend, which win over the configuration's.
+        orchestration_id: what this run is part of; runs of the same one share artifacts (AR-5).
     """
 
     mode: Mode = Mode.RUN
@@ -43,10 +44,11 @@ class JobRequest:
     config_data: Mapping[str, Any] = field(default_factory=dict, repr=False)
     config_file: Path | str = "configData"
     backend: Mapping[str, str] = field(default_factory=dict)
+    orchestration_id: str = ""
 
     @classmethod
     def from_params(cls, params: Mapping[str, Any], *, config_file: Path | str = "configData") -> JobRequest:
-        """Read a request: ``mode``, ``tag``, ``rows``, ``variables``, ``values``, ``config_data``, ``backend``.
+        """Read a request, whose keys are those of :data:`_KEYS`.
 
         Args:
             params: the request; what is missing, null or empty is not asked for.
@@ -75,6 +77,7 @@ class JobRequest:
             config_data=_map(params.get("config_data"), "The configuration of a run must be a map."),
             config_file=config_file,
             backend=_backend(_map(params.get("backend"), "The backend must be a map of type and context.")),
+            orchestration_id=scalar_text(params.get("orchestration_id")),
         )
 
 

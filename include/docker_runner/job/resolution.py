@@ -73,6 +73,7 @@ def resolve_job(
         is_dev_branch=not project.branch.is_default,
         mode=request.mode.value,
         features=features,
+        orchestration_id=request.orchestration_id,
     )
     rows = tuple(
         _definition(

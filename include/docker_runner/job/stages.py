@@ -11,6 +11,7 @@ from docker_runner.interface.config_file import rendered
 from docker_runner.interface.data_folder import DataFolder, write_secret
 from docker_runner.interface.environment import container_environment
 from docker_runner.interface.state import read_out_state, rendered_state
+from docker_runner.job.artifacts import fetch_artifacts, keep_artifacts
 from docker_runner.job.config import secrets_of, stage_config
 from docker_runner.job.containers import StageRun, run_stage, stop_stage
 from docker_runner.job.definition import Job, JobDefinition, Mode, Stage
@@ -56,9 +57,11 @@ def _run(run: StageRun, *, folders: RowWorkspace, tools: Tools) -> dict[str, Any
     stage, row, data = run.stage, run.row, run.data
     content, _ = stage_config(stage, row, tools)
     redactor = redactor_of(run.job, row, folders, tools)
+    fetched: list[int] = []
     if stage.is_main:
         state = decrypted_state(row, folders, tools)
         write_secret(data.in_state, rendered_state(state, extension=data.extension))
+        fetched = fetch_artifacts(row, data, folders, tools)
     if row.mode is Mode.DEBUG:
         config_file = {data.config_file.name: content}
         position = row.stages.index(stage)
@@ -72,7 +75,8 @@ def _run(run: StageRun, *, folders: RowWorkspace, tools: Tools) -> dict[str, Any
     )
     if stage.is_main:
         keep_new_state(row, folders, tools, state=read_out_state(data.out_state))
-    return manifest
+        keep_artifacts(row, data, folders, tools)
+    return manifest | ({"artifacts": {"downloaded": fetched}} if fetched else {})
 
 
 def environment_of(stage: Stage, row: JobDefinition, tools: Tools, *, config: Mapping[str, Any]) -> dict[str, str]:

@@ -6,10 +6,12 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from docker_runner.encryption import secret_values
+from docker_runner.errors import UserError
 from docker_runner.interface.state import checked_state, component_state, is_large
 from docker_runner.job.definition import JobDefinition
 from docker_runner.job.tools import Tools
 from docker_runner.job.workspace import RowWorkspace
+from docker_runner.project.configuration import Project
 
 _STORED = "stored_state"
 _NEW = "new_state"
@@ -29,7 +31,8 @@ def stored_state(row: JobDefinition, folders: RowWorkspace, tools: Tools) -> dic
     kept = folders.done(_STORED)
     if kept is not None:
         return kept
-    state = checked_state(tools.storage.state(row.state_key), owner=f"{row.component.id}/{row.config_id}")
+    document = tools.storage.state(row.state_key) if row.reads_state else {}
+    state = checked_state(document, owner=f"{row.component.id}/{row.config_id}")
     folders.finish(_STORED, state)
     return state
 
@@ -50,6 +53,25 @@ def keep_new_state(row: JobDefinition, folders: RowWorkspace, tools: Tools, *, s
 def kept_new_state(folders: RowWorkspace) -> dict[str, Any]:
     """The component's new state; empty when it wrote none (ST-8)."""
     return folders.done(_NEW) or {}
+
+
+def may_be_stored(row: JobDefinition, tools: Tools) -> bool:
+    """Whether the new state has a configuration to belong to, still (LC-22, ST-10); if it was removed, tell (ST-11)."""
+    if not row.stores_state:
+        return False
+    try:
+        project = Project(tools.settings.project, branch=row.branch_prefix)
+        gone = not project.has((row.component.id, row.config_id))
+    except UserError:
+        # A project that cannot be read just now says nothing of this configuration.
+        return True
+    if gone:
+        tools.log.warning(
+            "The configuration %s/%s was removed while it ran: its state is not stored.",
+            row.component.id,
+            row.config_id,
+        )
+    return not gone
 
 
 def state_secrets(row: JobDefinition, folders: RowWorkspace, tools: Tools) -> Iterator[str]:

@@ -10,9 +10,10 @@ from typing import Any
 from docker_runner.errors import UserError
 from docker_runner.interface.output_variables import Scalar, read_output_variables
 from docker_runner.interface.state import new_state
+from docker_runner.job.artifacts import kept_uploads
 from docker_runner.job.definition import Job, JobDefinition, Mode
 from docker_runner.job.stages import redactor_of, store_last_snapshot
-from docker_runner.job.state import kept_new_state, stored_state
+from docker_runner.job.state import kept_new_state, may_be_stored, stored_state
 from docker_runner.job.tools import Tools
 from docker_runner.job.workspace import RowWorkspace
 from docker_runner.mapping.branches import branch_tags, refuse_foreign_buckets
@@ -47,21 +48,29 @@ class Unloading:
             UserError: mapping, manifests or data are wrong; nothing is stored.
         """
         row, folders, tools = self.row, self.folders, self.tools
+        artifacts = kept_uploads(folders)
         if row.mode is Mode.DEBUG:
-            snapshot, *_ = store_last_snapshot(self.job, row, folders, tools)
-            return {"tables": [], "files": [_shown_file(snapshot)], "state": False}
+            snapshot, *more = store_last_snapshot(self.job, row, folders, tools, more=artifacts)
+            return {"tables": [], "files": [_shown_file(snapshot)], "state": False, **_shown_artifacts(more)}
         last = len(row.stages) - 1
         output = folders.data(last).outputs
+        files_of_row = self._file_uploads(output)
         commit = Commit(
             key=folders.attempt(last),
             tables=self._table_loads(output),
-            files=self._file_uploads(output),
+            files=(*files_of_row, *artifacts),
             add_file_tags=self._tags_to_add(files),
             state=self._state(tables, files),
         )
         done = tools.storage.commit(commit)
         _tell(done, tools)
-        return {**_described(done), "state": bool(commit.state), "variables": self._variables(output)}
+        own, stored = done.files[: len(files_of_row)], done.files[len(files_of_row) :]
+        return {
+            **_described(replace(done, files=own)),
+            "state": bool(commit.state),
+            "variables": self._variables(output),
+            **_shown_artifacts(stored),
+        }
 
     def unload_after_failure(self, *, files: Loaded) -> Manifest:
         """Store the tables with ``write_always`` after the row failed (LC-36, OM-100..OM-104).
@@ -149,7 +158,7 @@ class Unloading:
 
     def _state(self, tables: Loaded, files: Loaded) -> dict[StateKey, Mapping[str, Any]]:
         """The row's new state, when it has one that is kept (ST-6, ST-10)."""
-        if not self.row.stores_state:
+        if not may_be_stored(self.row, self.tools):
             return {}
         former = stored_state(self.row, self.folders, self.tools)
         # Other root keys are those of the present document, which somebody may have changed meanwhile.
@@ -191,6 +200,10 @@ def _described(done: Committed) -> Manifest:
         ],
         "files": [_shown_file(file) for file in done.files],
     }
+
+
+def _shown_artifacts(files: Sequence[StoredFile]) -> Manifest:
+    return {"artifacts": {"uploaded": [file.id for file in files]}} if files else {}
 
 
 def _shown_file(file: StoredFile) -> Manifest:

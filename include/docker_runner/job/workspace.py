@@ -168,7 +168,7 @@ class RowWorkspace:
     def _carry_on(self, stage: int, data: DataFolder) -> None:
         """What else lay in the previous ``/data`` stays for the following images, its states do not (DF-4, DF-5)."""
         for name in _MADE_ANEW:
-            _remove(data.inputs / name)
+            remove_path(data.inputs / name)
         for entry in sorted(self.data(stage - 1).root.iterdir()):
             if entry.name not in _NOT_CARRIED_ON:
                 _link_tree(entry, data.root / entry.name)
@@ -258,7 +258,7 @@ def remove_tree(folder: Path) -> None:
         shutil.rmtree(folder)
 
 
-def _remove(path: Path) -> None:
+def remove_path(path: Path) -> None:
     """Remove whatever is there; links are removed, not followed."""
     if path.is_dir() and not path.is_symlink():
         remove_tree(path)

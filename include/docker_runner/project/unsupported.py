@@ -38,7 +38,6 @@ def refuse_unsupported_configuration(configuration: Mapping[str, Any], *, file: 
     Raises:
         ConfigurationError: names the key.
     """
-    _refuse(_wishes_of_artifacts(configuration.get("artifacts") or {}), file)
     storage = configuration.get("storage") or {}
     _refuse(_wishes_of_input(storage.get("input") or {}), file)
 
@@ -64,12 +63,6 @@ def _wishes_of_component(data: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             "Logins to registries are not taken from definitions: log this machine in (docker login), or name an "
             "Airflow connection in DOCKER_RUNNER_DOCKER_CONN_ID.",
         )
-
-
-def _wishes_of_artifacts(artifacts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    for kind in ("runs", "custom", "shared"):
-        if (artifacts.get(kind) or {}).get("enabled"):
-            yield f"artifacts.{kind}.enabled", "Artifacts of earlier runs are not offered here."
 
 
 def _wishes_of_input(mapping: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

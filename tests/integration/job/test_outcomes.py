@@ -8,9 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from pathlib import Path
 
-import docker
 import pytest
-from tests.installation import SCRIPT, Installation
+from tests.installation import SCRIPT, Installation, container_names
 
 from docker_runner.errors import ApplicationError, ComponentError, ConfigurationError, NotFoundError, UserError
 from docker_runner.job.plan import row_steps
@@ -27,12 +26,7 @@ MAPPING = {
 
 
 def left_behind(installation: Installation) -> list[str]:
-    client = docker.from_env()
-    try:
-        names = [item.name for item in client.containers.list(all=True)]
-    finally:
-        client.close()
-    return [name for name in names if installation.folder.name in name] + installation.workspaces
+    return [name for name in container_names() if installation.folder.name in name] + installation.workspaces
 
 
 @pytest.mark.rules("LC-32", "OM-54", "IM-34", "EV-1")

@@ -11,7 +11,7 @@ from docker_runner.errors import ConfigurationError
 from docker_runner.project.unsupported import refuse_unsupported_configuration
 
 
-@pytest.mark.rules("IM-15", "AR-2")
+@pytest.mark.rules("IM-15")
 @pytest.mark.parametrize(
     ("content", "key"),
     [
@@ -19,8 +19,6 @@ from docker_runner.project.unsupported import refuse_unsupported_configuration
             {"storage": {"input": {"tables": [{"source": "in.c-b.a", "file_type": "parquet"}]}}},
             "storage.input.tables[0].file_type",
         ),
-        ({"artifacts": {"runs": {"enabled": True, "filter": {"limit": 1}}}}, "artifacts.runs.enabled"),
-        ({"artifacts": {"shared": {"enabled": True}}}, "artifacts.shared.enabled"),
     ],
 )
 def test_what_is_not_offered_is_refused_before_anything_runs(
