@@ -67,6 +67,11 @@ class Installation:
         self.component(SCRIPT, {"network": "none"})
 
     @property
+    def name(self) -> str:
+        """How its jobs and containers are called: like no other test's on this machine, which all share one engine."""
+        return f"test-{os.getpid()}-{self.folder.name}"
+
+    @property
     def environment(self) -> dict[str, str]:
         """The runner's variables."""
         return {
@@ -123,7 +128,7 @@ class Installation:
             component_id=component,
             config_id=name,
             request=JobRequest.from_params(params),
-            job_id=f"test/{self.folder.name}/{name}",
+            job_id=f"{self.name}/{name}",
             run_id=run_id,
             features=self.settings.features,
         )

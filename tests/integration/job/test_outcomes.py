@@ -26,7 +26,7 @@ MAPPING = {
 
 
 def left_behind(installation: Installation) -> list[str]:
-    return [name for name in container_names() if installation.folder.name in name] + installation.workspaces
+    return [name for name in container_names() if installation.name in name] + installation.workspaces
 
 
 @pytest.mark.rules("LC-32", "OM-54", "IM-34", "EV-1")
