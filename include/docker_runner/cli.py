@@ -255,6 +255,8 @@ def _report_output(manifest: dict[str, Any]) -> None:
         print(f"{table['id']}: {table['rows']} rows loaded, {table['table_rows']} in all")
     for file in manifest.get("files", []):
         print(f"file {file['id']}: {file['name']}, {file['bytes']} bytes")
+    for name, value in manifest.get("variables", {}).items():
+        print(f"variable {name}: {json.dumps(value, ensure_ascii=False)}")
 
 
 if __name__ == "__main__":

@@ -48,8 +48,10 @@ def test_every_step_is_a_task_and_the_result_is_in_storage(running: Running) -> 
         "write_config",
         "run_component",
         "unload_output",
+        "unload_always",
         "clean_up",
     }
+    assert states(result)["unload_always"] == "skipped"
     assert running.installation.rows("out.c-main.copied") == [{"id": "1", "v": "a"}, {"id": "2", "v": "b"}]
     assert "two rows" in running.log(result, "run_component")
     assert running.xcom(result, "load_tables")["tables"][0]["rows"] == 2
@@ -87,6 +89,48 @@ def test_an_application_error_is_tried_again_and_starts_from_a_clean_folder(runn
     assert result.succeeded
     assert next(task.attempt for task in result.tasks if task.task_id == "run_component") > 1
     assert running.installation.rows("out.c-main.retried") == [{"n": "1"}]
+
+
+@pytest.mark.rules("OM-17", "OM-100", "OM-103", "LC-36", "LC-37", "LC-46")
+def test_a_row_that_fails_leaves_its_tables_with_write_always_and_the_run_stays_failed(running: Running) -> None:
+    writes = "open('/data/out/tables/log.csv', 'w').write('line\\nbegun\\n')\n"
+    manifest = "open('/data/out/tables/log.csv.manifest', 'w').write('{\"write_always\": true}')\n"
+    fails = "import os, sys; sys.exit(1 if c['parameters']['fails'] else 0)"
+
+    def row(name: str, *, fails: bool) -> dict[str, object]:
+        output = {"tables": [{"source": "log.csv", "destination": f"out.c-always.{name}", "incremental": True}]}
+        return {"parameters": {"fails": fails}, "storage": {"output": output}}
+
+    rows = {"a": row("a", fails=False), "b": row("b", fails=True), "c": row("c", fails=False)}
+    parameters = {"script": writes + manifest + fails}
+    file = running.installation.configuration("always", {"parameters": parameters}, rows=rows)
+    result = running.run("always")
+    assert result.state == "failed"
+    found = states(result)
+    assert {name: found[f"row_{name}.unload_always"] for name in rows} == {
+        "a": "skipped",
+        "b": "success",
+        "c": "skipped",
+    }
+    assert running.installation.rows("out.c-always.b") == [{"line": "begun"}]
+    assert running.xcom(result, "row_b.unload_always")["tables"][0]["id"] == "out.c-always.b"
+    assert "out.c-always.c" not in running.installation.tables()
+    # Cleared and mended, the row goes on from where it failed.
+    (file.parent / "rows/b/config.json").write_text(json.dumps(row("b", fails=False)))
+    with running.airflow.api() as api:
+        api.clear(result.dag_id, result.run_id, ["row_b.run_component"])
+    again = running.wait(result.dag_id, result.run_id)
+    assert again.succeeded, states(again)
+    assert states(again)["row_b.unload_always"] == "skipped"
+    assert running.installation.rows("out.c-always.b") == [{"line": "begun"}, {"line": "begun"}]
+    assert "out.c-always.c" in running.installation.tables()
+    # Before an image has run there is nothing to store.
+    mapping = {"input": {"tables": [{"source": "in.c-main.absent"}]}}
+    running.installation.script("no-input", writes + manifest, storage=mapping)
+    result = running.run("no-input")
+    assert result.state == "failed"
+    assert states(result)["unload_always"] == "skipped"
+    assert running.installation.workspaces == []
 
 
 def test_clearing_the_last_step_of_a_finished_run_makes_what_it_needs_anew(running: Running) -> None:
@@ -183,7 +227,7 @@ def test_xcom_holds_small_manifests_only(running: Running) -> None:
     running.installation.script("small", COPY, storage=MAPPING)
     result = running.run("small")
     assert result.succeeded
-    for task in set(states(result)) - {"write_config", "clean_up"}:
+    for task in set(states(result)) - {"write_config", "unload_always", "clean_up"}:
         text = json.dumps(running.xcom(result, task))
         assert len(text) < 2000, task
         assert "marker-1" not in text

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from docker_runner.mapping.input_files import file_states, tags_to_add
 from docker_runner.mapping.input_tables import table_states
 from docker_runner.mapping.output_files import file_uploads, system_tags, table_file_uploads
 from docker_runner.mapping.output_metadata import Owner
-from docker_runner.mapping.output_tables import TableOutput, default_bucket, skip_null_values
+from docker_runner.mapping.output_tables import TableOutput, default_bucket
 from docker_runner.storage.base import Commit, Committed, FileUpload, StateKey, StoredFile, TableLoad
 
 Manifest = dict[str, Any]
@@ -108,7 +108,8 @@ class Unloading:
 
     def _store(self, commit: Commit) -> Loaded:
         try:
-            done = self.tools.storage.commit(replace(commit, tables=self._fitting(commit.tables)))
+            self._refuse_foreign_buckets(commit.tables)
+            done = self.tools.storage.commit(commit)
         except UserError as error:
             self.tools.log.warning("%s", error)
             return []
@@ -119,7 +120,9 @@ class Unloading:
     def _table_loads(self, output: Path) -> tuple[TableLoad, ...]:
         if not self.row.component.writes_storage or self.row.stores_files_only:
             return ()
-        return self._fitting(self._table_output(output).loads())
+        loads = self._table_output(output).loads()
+        self._refuse_foreign_buckets(loads)
+        return tuple(loads)
 
     def _table_output(self, output: Path) -> TableOutput:
         return TableOutput(
@@ -132,12 +135,9 @@ class Unloading:
             warn=self.tools.log.warning,
         )
 
-    def _fitting(self, loads: Sequence[TableLoad]) -> tuple[TableLoad, ...]:
-        """Loads as far as they depend on what is in Storage already."""
-        storage = self.tools.storage
+    def _refuse_foreign_buckets(self, loads: Sequence[TableLoad]) -> None:
         buckets = (load.table_id.rpartition(".")[0] for load in loads)
-        refuse_foreign_buckets(buckets, branch=self.row.branch_prefix, storage=storage)
-        return tuple(skip_null_values(loads, storage=storage, warn=self.tools.log.warning))
+        refuse_foreign_buckets(buckets, branch=self.row.branch_prefix, storage=self.tools.storage)
 
     def _file_uploads(self, output: Path) -> tuple[FileUpload, ...]:
         row = self.row

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from docker_runner.errors import ConfigurationError, NotFoundError, UserError
+from docker_runner.errors import ConfigurationError, UserError
 from docker_runner.interface.manifests import read_manifest
 from docker_runner.mapping.branches import branch_table
 from docker_runner.mapping.output_columns import table_columns
@@ -16,7 +16,7 @@ from docker_runner.mapping.output_deletes import delete_rules
 from docker_runner.mapping.output_metadata import Owner, column_metadata, system_metadata, table_metadata
 from docker_runner.mapping.output_options import TableOptions, Warn, merged_options
 from docker_runner.mapping.sources import output_sources
-from docker_runner.storage.base import Storage, TableLoad
+from docker_runner.storage.base import TableLoad
 from docker_runner.storage.names import split_table_id
 
 
@@ -189,28 +189,3 @@ def _checked(table_id: str, file: str | None, key: str) -> str:
     except UserError as error:
         raise ConfigurationError(str(error), file=file, key=key) from None
     return table_id
-
-
-def skip_null_values(loads: Sequence[TableLoad], *, storage: Storage, warn: Warn) -> list[TableLoad]:
-    """Tables that are made from their file's header keep texts that would become null elsewhere (OM-53).
-
-    Args:
-        loads: what is to be loaded.
-        storage: tells which tables exist.
-        warn: is told of each such table.
-    """
-
-    def exists(table_id: str) -> bool:
-        try:
-            storage.table(table_id)
-        except NotFoundError:
-            return False
-        return True
-
-    skipped = {load.table_id for load in loads if load.null_values and not load.columns and not exists(load.table_id)}
-    for table_id in sorted(skipped):
-        warn(
-            f"{table_id}: treat_values_as_null is skipped, because the table is created from the header of its file; "
-            "from the next load on it counts."
-        )
-    return [replace(load, null_values=()) if load.table_id in skipped else load for load in loads]

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
-from docker_runner.mapping.branches import branch_table, branch_tags
+from docker_runner.errors import UserError
+from docker_runner.mapping.branches import branch_table, branch_tags, refuse_foreign_buckets
+from docker_runner.storage.base import MetadataItem, Storage
 
 
 @pytest.mark.rules("BR-4")
@@ -18,3 +22,20 @@ def test_a_bucket_gets_the_branch_after_its_mark() -> None:
 def test_tags_get_the_branch_in_front() -> None:
     assert branch_tags(["a", "runId: 1"], "123") == ("123-a", "123-runId: 1")
     assert branch_tags(["a"], "") == ("a",)
+
+
+@pytest.mark.rules("BR-5")
+def test_a_bucket_of_another_branch_or_of_none_is_not_written_into(lake: Storage, load: Callable[..., None]) -> None:
+    for bucket, branch in (("out.c-123-own", "123"), ("out.c-123-other", "77"), ("out.c-123-none", "")):
+        marks = (MetadataItem("KBC.createdBy.branch.id", branch, "system"),) if branch else ()
+        load("id\n1\n", f"{bucket}.t", created_metadata=marks)
+
+    def refuse(*buckets: str, branch: str = "123") -> None:
+        refuse_foreign_buckets(buckets, branch=branch, storage=lake)
+
+    refuse("out.c-123-own", "out.c-123-new")
+    with pytest.raises(UserError, match=r"out\.c-123-other belongs to the branch 77, so a run in the branch 123"):
+        refuse("out.c-123-own", "out.c-123-other")
+    with pytest.raises(UserError, match=r"out\.c-123-none belongs to no development branch"):
+        refuse("out.c-123-none")
+    refuse("out.c-123-other", "out.c-123-none", branch="")

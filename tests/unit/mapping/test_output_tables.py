@@ -14,7 +14,7 @@ from tests.builders import mapping, write
 
 from docker_runner.errors import ConfigurationError, UserError
 from docker_runner.mapping.output_metadata import Owner
-from docker_runner.mapping.output_tables import TableOutput, default_bucket, skip_null_values
+from docker_runner.mapping.output_tables import TableOutput, default_bucket
 from docker_runner.storage.base import Commit, DeleteWhere, Operator, Storage, TableLoad, Where
 
 OWNER = Owner("vendor.ex-foo", "main")
@@ -369,27 +369,6 @@ def test_an_option_of_another_type_is_refused(loads: Any, folder: Path, option: 
     with pytest.raises(ConfigurationError) as error:
         loads(MAPPED)
     assert (error.value.file, error.value.key) == ("out/tables/t.csv.manifest", next(iter(option)))
-
-
-@pytest.mark.rules("OM-53", "CF-26")
-def test_null_values_count_for_tables_whose_columns_are_known(
-    loads: Any, folder: Path, lake: Storage, load: Callable[..., None]
-) -> None:
-    load("id\n1\n", "out.c-main.present")
-    table(folder, "new.csv")
-    table(folder, "headless.csv", {"columns": ["id"]})
-    table(folder, "present.csv")
-    told: list[str] = []
-    found = loads(bucket="out.c-main", null_values=("NA",))
-    assert {item.table_id: item.null_values for item in skip_null_values(found, storage=lake, warn=told.append)} == {
-        "out.c-main.headless": ("NA",),
-        "out.c-main.new": (),
-        "out.c-main.present": ("NA",),
-    }
-    assert [line.split(":")[0] for line in told] == ["out.c-main.new"]
-    told.clear()
-    skip_null_values(loads(bucket="out.c-main"), storage=lake, warn=told.append)
-    assert told == []
 
 
 @pytest.mark.rules("OM-26", "BR-4", "BR-14", "OM-80")
