@@ -87,7 +87,7 @@ class Workbench(Installation):
         """Containers and folders of runs of this installation that are still there."""
         client = docker.from_env()
         try:
-            names = [item.name for item in client.containers.list(all=True)]
+            names = [item.name for item in client.containers.list(all=True, ignore_removed=True)]
         finally:
             client.close()
         return [name for name in names if self.folder.name in name] + self.workspaces

@@ -30,7 +30,7 @@ def containers(running: Running) -> list[str]:
     """Names of the containers of this installation's runs, found by label."""
     client = docker.from_env()
     try:
-        found = client.containers.list(all=True, filters={"label": f"{LABEL_PREFIX}jobId"})
+        found = client.containers.list(all=True, ignore_removed=True, filters={"label": f"{LABEL_PREFIX}jobId"})
         return [item.name for item in found if SCRIPT in str(item.labels.get(f"{LABEL_PREFIX}jobId"))]
     finally:
         client.close()

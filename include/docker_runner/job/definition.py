@@ -110,6 +110,11 @@ class JobDefinition:
         return str(self.output.get("data_type_support") or registered or "none")
 
     @property
+    def types_by_metadata(self) -> bool:
+        """Whether new tables get the types that metadata of their columns tells: an older feature (OM-97)."""
+        return "native-types" in self.identity.features and "new-native-types" not in self.identity.features
+
+    @property
     def output(self) -> Mapping[str, Any]:
         """``storage.output``: where results go."""
         output: Mapping[str, Any] = (self.configuration.get("storage") or {}).get("output") or {}

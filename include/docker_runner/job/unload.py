@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from docker_runner.errors import UserError
+from docker_runner.errors import NotFoundError, UserError
 from docker_runner.interface.output_variables import Scalar, read_output_variables
 from docker_runner.interface.state import new_state
 from docker_runner.job.artifacts import kept_uploads
@@ -131,9 +131,19 @@ class Unloading:
             owner=_owner(self.row),
             extension=self.row.extension,
             data_types=self.row.data_type_support,
+            becomes_typed=self._becomes_typed,
             null_values=self.row.null_values,
             warn=self.tools.log.warning,
         )
+
+    def _becomes_typed(self, table_id: str) -> bool:
+        if not self.row.types_by_metadata:
+            return False
+        try:
+            self.tools.storage.table(table_id)
+        except NotFoundError:
+            return True
+        return False
 
     def _refuse_foreign_buckets(self, loads: Sequence[TableLoad]) -> None:
         buckets = (load.table_id.rpartition(".")[0] for load in loads)

@@ -12,6 +12,7 @@ from docker_runner.mapping.output_options import TableOptions
 from docker_runner.storage.base import BaseType, ColumnType
 
 AUTHORITATIVE, HINTS = "authoritative", "hints"
+_BASETYPE = "KBC.datatype.basetype"
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,43 @@ def table_columns(options: TableOptions, *, data_types: str = "none", required: 
     )
 
 
+def types_by_metadata(options: TableOptions, names: tuple[str, ...]) -> dict[str, ColumnType]:
+    """Types of columns as their metadata tells them, for new tables of projects with the older feature (OM-97).
+
+    Args:
+        options: the table's options.
+        names: the columns; those without a base type in their metadata are texts.
+
+    Returns:
+        A type for each column; nothing when the table's options name no columns, or no metadata of columns.
+
+    Raises:
+        ConfigurationError: a base type is unknown.
+    """
+    metadata = options.get("column_metadata", {})
+    if not (names and metadata):
+        return {}
+    told = {
+        name: scalar_text(item["value"])
+        for name, items in metadata.items()
+        for item in items
+        if item["key"] == _BASETYPE
+    }
+    return {
+        name: ColumnType(_base(told.get(name) or BaseType.STRING.value, name, options, "column_metadata"))
+        for name in names
+    }
+
+
+def _base(written: str, column: str, options: TableOptions, key: str) -> BaseType:
+    name = written.upper()
+    if name not in BaseType.__members__:
+        raise options.error(
+            f"The base type of the column {column} must be one of {', '.join(BaseType)}, not {written!r}.", key
+        )
+    return BaseType(name)
+
+
 def _refuse_missing(schema: Any, options: TableOptions, *, data_types: str) -> None:
     """A component that supports data types has to tell them (OM-93)."""
     if not schema:
@@ -79,17 +117,11 @@ def _refuse_missing(schema: Any, options: TableOptions, *, data_types: str) -> N
 def _type(column: Mapping[str, Any], options: TableOptions) -> ColumnType:
     """The type that Storage gives a column: the base type decides, types of single backends are not used (OM-91)."""
     base = (column.get("data_type") or {}).get("base") or {"type": BaseType.STRING.value}
-    name = str(base["type"]).upper()
-    if name not in BaseType.__members__:
-        raise options.error(
-            f"The base type of the column {column['name']} must be one of {', '.join(BaseType)}, not {base['type']!r}.",
-            "schema",
-        )
     # A key identifies rows, which nothing that is missing can.
     nullable = bool(column.get("nullable", True)) and not column.get("primary_key")
     default = base.get("default")
     return ColumnType(
-        base=BaseType(name),
+        base=_base(str(base["type"]), column["name"], options, "schema"),
         length=scalar_text(base.get("length")),
         default=None if default is None else scalar_text(default),
         nullable=nullable,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import Any
 from docker_runner.errors import ConfigurationError, UserError
 from docker_runner.interface.manifests import read_manifest
 from docker_runner.mapping.branches import branch_table
-from docker_runner.mapping.output_columns import table_columns
+from docker_runner.mapping.output_columns import table_columns, types_by_metadata
 from docker_runner.mapping.output_deletes import delete_rules
 from docker_runner.mapping.output_metadata import Owner, column_metadata, system_metadata, table_metadata
 from docker_runner.mapping.output_options import TableOptions, Warn, merged_options
@@ -52,6 +52,7 @@ class TableOutput:
         owner: who writes.
         extension: format of the manifests.
         data_types: ``authoritative``, ``hints`` or ``none`` (OM-90).
+        becomes_typed: tells of a table's id whether the load makes it and types its columns by their metadata (OM-97).
         null_values: texts that are stored as null.
         warn: gets what a person should know though nothing fails.
     """
@@ -61,6 +62,7 @@ class TableOutput:
     owner: Owner
     extension: str = "json"
     data_types: str = "none"
+    becomes_typed: Callable[[str], bool] = field(default=lambda _: False, repr=False)
     null_values: tuple[str, ...] = ()
     warn: Warn = field(default=lambda _: None, repr=False)
 
@@ -122,6 +124,7 @@ class TableOutput:
     def _load(self, options: TableOptions, path: Path, *, now: datetime, failed: bool = False) -> TableLoad:
         owner = self.owner
         destination = _destination(options, bucket=owner.default_bucket, warn=self.warn)
+        table_id = branch_table(destination, owner.branch)
         columns = table_columns(options, data_types=self.data_types, required=not failed)
         if path.is_dir() and not columns.names:
             raise ConfigurationError(
@@ -129,7 +132,7 @@ class TableOutput:
                 key=options.title,
             )
         return TableLoad(
-            table_id=branch_table(destination, owner.branch),
+            table_id=table_id,
             source=path,
             columns=columns.names,
             has_header=bool(options.get("has_header", False)),
@@ -144,7 +147,7 @@ class TableOutput:
             ),
             created_metadata=tuple(system_metadata("createdBy", owner)),
             column_metadata=column_metadata(options, columns.hints, provider=owner.component_id),
-            types=columns.types,
+            types=types_by_metadata(options, columns.names) if self.becomes_typed(table_id) else columns.types,
             from_schema=columns.from_schema,
             null_values=self.null_values,
             deduplicate=options.get("deduplication_strategy") != "insert",

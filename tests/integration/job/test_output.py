@@ -173,3 +173,64 @@ def test_files_tables_and_state_appear_together(installation: Installation) -> N
         installation.run("half")
     assert installation.state("half") == {}
     assert installation.tables() == ["out.c-main.t"]
+
+
+@pytest.mark.rules("OM-97")
+def test_with_the_older_feature_new_tables_are_typed_by_their_metadata(installation: Installation) -> None:
+    hints = {"id": [{"key": "KBC.datatype.basetype", "value": "INTEGER"}]}
+    text = script("1,x\n", {"columns": ["id", "v"], "column_metadata": hints})
+    installation.script("older", text, storage={"output": {"default_bucket": "out.c-main"}})
+    installation.load("out.c-new.t", "id,v\n1,x\n")
+    for bucket, features, typed in (
+        ("older", "native-types", True),
+        ("new", "native-types", False),
+        ("both", "native-types,new-native-types", False),
+        ("none", "", False),
+    ):
+        installation.script("older", text, storage={"output": {"default_bucket": f"out.c-{bucket}"}})
+        done = installation.command("run", f"{SCRIPT}/older", DOCKER_RUNNER_FEATURES=features)
+        assert done.returncode == 0, done.stderr
+        types = open_storage(installation.settings.storage).table(f"out.c-{bucket}.t").types
+        assert {name: kind.base.value for name, kind in types.items()} == (
+            {"id": "INTEGER", "v": "STRING"} if typed else {}
+        )
+
+
+@pytest.mark.rules("OM-8", "OM-50")
+def test_structure_comes_first_then_what_is_deleted_then_the_rows_table_by_table(installation: Installation) -> None:
+    installation.load("out.c-main.t", "id,v\n1,old\n2,old\n")
+    rule = {
+        "where_filters": [{"column": "v", "values_from_set": ["old", "new"]}, {"column": "id", "values_from_set": [1]}]
+    }
+    item = {"destination": "out.c-main.t", "incremental": True, "delete_where": [rule], "columns": ["id", "v", "w"]}
+    second = {"source": "a.csv", "destination": "out.c-main.t", "incremental": True}
+    code = (
+        "open('/data/out/tables/b.csv', 'w').write('1,new,x\\n')\n"
+        "open('/data/out/tables/a.csv', 'w').write('id,v\\n3,a\\n')\n"
+    )
+    # Of two sources for one table the first by name comes first, whatever the order of the mappings.
+    installation.script("order", code, storage={"output": {"tables": [{**item, "source": "b.csv"}, second]}})
+    installation.run("order")
+    assert installation.rows("out.c-main.t") == [
+        {"id": "1", "v": "new", "w": "x"},
+        {"id": "2", "v": "old", "w": ""},
+        {"id": "3", "v": "a", "w": ""},
+    ]
+
+
+@pytest.mark.rules("OM-76")
+def test_what_storage_refuses_names_the_table_and_a_storage_that_fails_is_worth_another_try(
+    installation: Installation,
+) -> None:
+    installation.load("out.c-main.t", "id\n1\n")
+    tables = [{"source": "t.csv", "destination": "out.c-main.T"}]
+    installation.script("refused", script("id\n1\n"), storage={"output": {"tables": tables}})
+    with pytest.raises(UserError, match=r"Table out\.c-main\.T: there is out\.c-main\.t already"):
+        installation.run("refused")
+    installation.script("fails", "print(1)")
+    (installation.folder / "no-folder").write_text("")
+    broken = f"ducklake:sqlite:{installation.folder}/no-folder/catalog.sqlite"
+    done = installation.command("run", f"{SCRIPT}/fails", DOCKER_RUNNER_STORAGE=broken)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].startswith("Error: ")
+    assert "Traceback" not in done.stderr

@@ -23,7 +23,7 @@ def running(name: str) -> list[str]:
     client = docker.from_env()
     try:
         label = f"{LABEL_PREFIX}jobId=cli.{SCRIPT}.{name}"
-        return [item.name for item in client.containers.list(all=True, filters={"label": label})]
+        return [item.name for item in client.containers.list(all=True, ignore_removed=True, filters={"label": label})]
     finally:
         client.close()
 

@@ -121,6 +121,14 @@ def test_a_step_counts_only_while_it_is_done(folders: RowWorkspace) -> None:
     assert folders.done("load_tables") is None
 
 
+@pytest.mark.rules("OM-104")
+def test_the_stage_that_was_made_last_is_known_also_when_an_earlier_one_is_repeated(folders: RowWorkspace) -> None:
+    assert folders.last_made() is None
+    for stage in (0, 1, 0):
+        folders.make_stage(stage)
+        assert folders.last_made() == stage
+
+
 def test_links_stay_links_and_nothing_outside_is_touched(folders: RowWorkspace, tmp_path: Path) -> None:
     outside = tmp_path / "outside"
     for name in ("state.json", "user/f", "x"):

@@ -8,7 +8,7 @@ import pytest
 from tests.builders import mapping
 
 from docker_runner.errors import ConfigurationError
-from docker_runner.mapping.output_columns import Columns, table_columns
+from docker_runner.mapping.output_columns import Columns, table_columns, types_by_metadata
 from docker_runner.mapping.output_metadata import column_metadata
 from docker_runner.mapping.output_options import TableOptions, merged_options
 from docker_runner.storage.base import BaseType, ColumnType
@@ -130,3 +130,22 @@ def test_a_data_type_has_a_base_type_and_known_backends(data_type: dict[str, Any
     with pytest.raises(ConfigurationError) as error:
         mapping("output", "tables", {**SOURCE, "schema": [{"name": "a", "data_type": data_type}]})
     assert error.value.key == f"storage.output.tables[0].{key}"
+
+
+@pytest.mark.rules("OM-97")
+def test_metadata_of_columns_tells_their_types() -> None:
+    def item(value: str, key: str = "KBC.datatype.basetype") -> dict[str, str]:
+        return {"key": key, "value": value}
+
+    options = merged({"columns": ["id", "v", "w"], "column_metadata": {"id": [item("INTEGER")], "v": [item("x", "y")]}})
+    names = ("id", "v", "w")
+    assert types_by_metadata(options, names) == {
+        "id": ColumnType(BaseType.INTEGER),
+        "v": ColumnType(BaseType.STRING),
+        "w": ColumnType(BaseType.STRING),
+    }
+    assert types_by_metadata(options, ()) == {}
+    assert types_by_metadata(merged({"columns": ["id"]}), ("id",)) == {}
+    with pytest.raises(ConfigurationError, match=r"must be one of STRING, .* not 'NUMBER'") as error:
+        types_by_metadata(merged({"columns": ["id"], "column_metadata": {"id": [item("NUMBER")]}}), ("id",))
+    assert (error.value.file, error.value.key) == ("out/tables/t.csv.manifest", "column_metadata")

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from tests.builders import mapping, write
 
-from docker_runner.errors import ConfigurationError
+from docker_runner.errors import ConfigurationError, UserError
 from docker_runner.mapping.output_files import file_uploads, system_tags, table_file_uploads
-from docker_runner.storage.base import Commit, FileQuery, FileUpload, Storage
+from docker_runner.storage.base import Commit, FileQuery, FileUpload, Storage, TableLoad
 
 
 @pytest.fixture
@@ -127,3 +127,19 @@ def test_tables_become_files_with_options_of_their_own_and_manifests_are_not_rea
     assert (plain.name, plain.tags, plain.is_permanent, plain.is_public) == ("t.csv", ("123-runId: 1",), True, False)
     own = uploaded({"tags": ["x", 5], "is_permanent": False})
     assert (own.tags, own.is_permanent) == (("123-x", "123-5", "123-runId: 1"), False)
+
+
+@pytest.mark.rules("OF-8")
+def test_a_file_that_storage_refuses_is_named_and_nothing_is_stored(folder: Path, lake: Storage) -> None:
+    write(folder / "good", "")
+    write(folder / "bad", "")
+    table = TableLoad("out.c-main.t", write(folder.parent / "t.csv", "id\n1\n"))
+    files = uploads(folder)
+    (folder / "bad").unlink()
+    with pytest.raises(UserError, match=r"^File bad: "):
+        lake.commit(Commit("key", (table,), tuple(files)))
+    assert (lake.tables(), lake.files(FileQuery())) == ([], [])
+    write(folder / "bad", "")
+    lake.commit(Commit("key", (table,), tuple(files)))
+    assert [file.name for file in lake.files(FileQuery())] == ["good", "bad"]
+    assert [table.id for table in lake.tables()] == ["out.c-main.t"]
