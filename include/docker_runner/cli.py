@@ -142,42 +142,34 @@ def action(
 
 @app.command()
 def validate(
-    configurations: Annotated[
-        list[str] | None, typer.Argument(help="<component>/<configuration> …; all by default")
+    what: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[PATH | <component>/<configuration>]…",
+            help="project directories, files or folders in one, or configurations; by default the whole project",
+        ),
     ] = None,
+    branch: Annotated[
+        str, typer.Option(help="folder or id of the branch; by default DOCKER_RUNNER_BRANCH, else the default branch")
+    ] = "",
+    as_json: Annotated[bool, typer.Option("--json", help="print one JSON document, for programs")] = False,
 ) -> None:
-    """Check configurations and the components they name, without running anything."""
-    from docker_runner.interface.environment import refuse_missing_token
-    from docker_runner.job.request import JobRequest
-    from docker_runner.job.resolution import resolve_job
+    """Check configurations and components without running anything; ends with code 1 when something is wrong."""
+    from docker_runner.job.validation import check_component, check_configuration
     from docker_runner.project.component import ComponentRegistry
-    from docker_runner.project.configuration import Project
+    from docker_runner.validation_report import as_document, as_text
+    from docker_runner.validation_targets import targets
 
     settings = Settings.from_environment()
-    project, registry = Project(settings.project), ComponentRegistry(settings.components)
-    wanted = [_ids(text) for text in configurations or []] or project.configurations()
-    failed = 0
-    for component_id, config_id in wanted:
-        try:
-            rows = tuple(row.id for row in project.configuration(component_id, config_id).rows)
-            job = resolve_job(
-                project,
-                registry,
-                component_id=component_id,
-                config_id=config_id,
-                request=JobRequest(rows=rows),
-                job_id="validate",
-                run_id="",
-                features=settings.features,
-            )
-            for component, _ in job.images().values():
-                refuse_missing_token(component, settings.forwarded_token)
-            print(f"ok      {component_id}/{config_id}")
-        except UserError as error:
-            failed += 1
-            print(f"broken  {component_id}/{config_id}: {error}")
-    if failed:
-        raise UserError(f"{failed} of {len(wanted)} configurations cannot be run.")
+    registry = ComponentRegistry(settings.components)
+    wanted = targets(what or [], settings, branch=branch or settings.branch)
+    checked = [check_component(registry, component_id) for component_id in wanted.components]
+    for project, key in wanted.configurations:
+        found = check_configuration(project, registry, key, vault=settings.vault, token=settings.forwarded_token)
+        checked.append(found)
+    print(json.dumps(as_document(checked), indent=2) if as_json else as_text(checked))
+    if any(item.problems for item in checked):
+        raise typer.Exit(USER_ERROR)
 
 
 @app.command()

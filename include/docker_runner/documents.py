@@ -7,16 +7,19 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
 from typing import Any
 
 from docker_runner.errors import ConfigurationError
-from docker_runner.positions import line_of
+from docker_runner.positions import holds, line_of
 from docker_runner.schemas import load_schema, violations, with_defaults
 
 HIDDEN = "[hidden]"
+
+Files = Sequence[Path | str]
 
 
 def read_json(path: Path) -> Any:
@@ -184,6 +187,34 @@ def scalar_text(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     return "" if value is None else str(value)
+
+
+def located(error: ConfigurationError, files: Files, *, place: str = "") -> ConfigurationError:
+    """Name the file that holds the key of an error, and the line; an error that names another file stays as it is.
+
+    Args:
+        error: an error in an effective configuration.
+        files: the files that it comes from, the most special one first.
+        place: dotted path of what to look at, when it is not the error's key.
+    """
+    if error.line or (error.file and error.file not in map(str, files)):
+        return error
+    known = [file for file in files if isinstance(file, Path)]
+    place = place or error.key
+    file = next((file for file in known if place and holds(file, place)), files[0])
+    line = line_of(file, place) if place and isinstance(file, Path) else None
+    return ConfigurationError(error.problem, file=file, key=error.key, line=line)
+
+
+@contextmanager
+def lines_shown() -> Iterator[None]:
+    """Let errors that name a file and a key name the line too; also for use as a decorator."""
+    try:
+        yield
+    except ConfigurationError as error:
+        if not error.file:
+            raise
+        raise located(error, [Path(error.file)]) from None
 
 
 def id_text(value: Any) -> str:

@@ -5,20 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
-from pathlib import Path
 from typing import Any
 
-from docker_runner.documents import problems, walk_secrets
+from docker_runner.documents import Files, located, problems, walk_secrets
 from docker_runner.encryption import refuse_plain_secrets
 from docker_runner.errors import ConfigurationError, UserError
 from docker_runner.job.artifacts import refuse_wrong_artifacts
 from docker_runner.mapping.output_checks import refuse_wrong_output
-from docker_runner.positions import holds, line_of
 from docker_runner.project.configuration import Configuration, Row
+from docker_runner.project.parsing import completed
 from docker_runner.project.unsupported import refuse_unsupported_configuration
 from docker_runner.schemas import violations
-
-Files = Sequence[Path | str]
 
 
 def part_problems(configuration: Configuration, rows: Sequence[Row]) -> Iterator[ConfigurationError]:
@@ -39,14 +36,11 @@ def part_problems(configuration: Configuration, rows: Sequence[Row]) -> Iterator
         yield from problems(content, "configuration-row", file=file, placeholders=True)
 
 
-def effective_problems(
-    content: Mapping[str, Any], parsed: Callable[[], Mapping[str, Any]], *, files: Files
-) -> Iterator[UserError]:
+def effective_problems(content: Mapping[str, Any], *, files: Files) -> Iterator[UserError]:
     """What is wrong in an effective configuration: everything that the schema finds, else what other checks find.
 
     Args:
         content: merged, with its placeholders replaced.
-        parsed: gives the content with defaults filled in; called when the schema finds nothing.
         files: the files that it comes from, the most special one first.
     """
     found = [
@@ -56,11 +50,11 @@ def effective_problems(
     yield from found
     if found:
         return
-    with_defaults = parsed()
+    parsed = completed(content)
     checks: tuple[Callable[[], None], ...] = (
-        partial(refuse_unsupported_configuration, with_defaults),
-        partial(refuse_wrong_output, with_defaults),
-        partial(refuse_wrong_artifacts, with_defaults),
+        partial(refuse_unsupported_configuration, parsed),
+        partial(refuse_wrong_output, parsed),
+        partial(refuse_wrong_artifacts, parsed),
     )
     for check in checks:
         try:
@@ -68,28 +62,11 @@ def effective_problems(
         except ConfigurationError as error:
             yield located(error, files)
     # Before anything is written: a job on disk must not hold what its author forgot to encrypt.
-    for path, value in walk_secrets(with_defaults):
+    for path, value in walk_secrets(parsed):
         try:
             refuse_plain_secrets({"#": value})
         except ConfigurationError as error:
             yield located(ConfigurationError(error.problem, key=path), files)
-
-
-def located(error: ConfigurationError, files: Files, *, place: str = "") -> ConfigurationError:
-    """Name the file that holds the key of an error, and the line; an error that names another file stays as it is.
-
-    Args:
-        error: an error in an effective configuration.
-        files: the files that it comes from, the most special one first.
-        place: dotted path of what to look at, when it is not the error's key.
-    """
-    if error.line or (error.file and error.file not in map(str, files)):
-        return error
-    known = [file for file in files if isinstance(file, Path)]
-    place = place or error.key
-    file = next((file for file in known if place and holds(file, place)), files[0])
-    line = line_of(file, place) if place and isinstance(file, Path) else None
-    return ConfigurationError(error.problem, file=file, key=error.key, line=line)
 
 
 @contextmanager
@@ -100,4 +77,4 @@ def errors_of(files: Files) -> Iterator[None]:
     except ConfigurationError as error:
         raise located(error, files) from None
     except UserError as error:
-        raise type(error)(f"{files[0]}: {error}") from None
+        raise ConfigurationError(str(error), file=files[0]) from None

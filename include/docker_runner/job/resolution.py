@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from docker_runner.errors import ConfigurationError, RunnerError
+from docker_runner.documents import Files
+from docker_runner.errors import ConfigurationError, RunnerError, UserError
 from docker_runner.interface.environment import RunIdentity
-from docker_runner.job.checks import Files, effective_problems, errors_of, part_problems
+from docker_runner.job.checks import effective_problems, errors_of, part_problems
 from docker_runner.job.definition import Job, JobDefinition, Mode, Stage
 from docker_runner.job.request import JobRequest
 from docker_runner.job.source import Source, guard_branch, source_of
 from docker_runner.project.component import Component, ComponentRegistry, StackRegistry
 from docker_runner.project.configuration import Project, Row
 from docker_runner.project.default_buckets import with_default_buckets
-from docker_runner.project.parsing import parsed_configuration
+from docker_runner.project.parsing import completed
 from docker_runner.project.rows import effective_configurations, selected_rows
 from docker_runner.project.shared_code import with_shared_code
 from docker_runner.project.variables import with_variables
@@ -102,9 +103,9 @@ def _definition(
     content, variables = replaced(
         content, source=source, request=request, project=project, registry=registry, vault=vault, files=files
     )
-    for error in effective_problems(content, lambda: parsed_configuration(content), files=files):
+    for error in effective_problems(content, files=files):
         raise error
-    content = parsed_configuration(content)
+    content = completed(content)
     tag = request.tag or source.tag(content)
     with errors_of(files):
         stages = stages_of(content, component=component, registry=registry, tag=tag)
@@ -156,17 +157,30 @@ def stages_of(
     main = Stage("run_component", component, tag=tag, is_main=True)
     if not component.reads_storage:
         return (main,)
-    before, after = (
-        [
-            _processor(item, position=position, number=number, registry=registry)
-            for number, item in enumerate((configuration.get("processors") or {}).get(position) or [], start=1)
-        ]
-        for position in ("before", "after")
-    )
-    return (*before, main, *after)
+    stages = [_processor(item, where, number, registry) for item, where, number in _processors(configuration)]
+    before = [stage for stage in stages if stage.name.startswith("before_")]
+    return (*before, main, *stages[len(before) :])
 
 
-def _processor(item: Mapping[str, Any], *, position: str, number: int, registry: ComponentRegistry) -> Stage:
+def processor_problems(
+    configuration: Mapping[str, Any], *, component: Component, registry: ComponentRegistry
+) -> Iterator[UserError]:
+    """What is wrong with the processors of a checked configuration, as :func:`stages_of` would raise it."""
+    for item, position, number in _processors(configuration) if component.reads_storage else ():
+        try:
+            _processor(item, position, number, registry)
+        except UserError as error:
+            yield error
+
+
+def _processors(configuration: Mapping[str, Any]) -> Iterator[tuple[Mapping[str, Any], str, int]]:
+    """Each processor with its position and number, in the order of their run."""
+    for position in ("before", "after"):
+        for number, item in enumerate((configuration.get("processors") or {}).get(position) or [], start=1):
+            yield item, position, number
+
+
+def _processor(item: Mapping[str, Any], position: str, number: int, registry: ComponentRegistry) -> Stage:
     """A processor's stage (PR-1..PR-4); one that may not stand there is refused (PR-14, D20)."""
     key = f"processors.{position}[{number - 1}].definition.component"
     component_id = item["definition"]["component"]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from docker_runner.documents import id_text
-from docker_runner.errors import UserError
+from docker_runner.errors import ConfigurationError, UserError
 from docker_runner.job.request import JobRequest
 from docker_runner.project.branches import Branch
 from docker_runner.project.component import Component
@@ -78,13 +78,24 @@ def source_of(project: Project, component: Component, config_id: str, request: J
     title = f"{component.id}/{config_id}"
     if configuration.is_disabled and not request.force:
         raise UserError(f"The configuration {title} is disabled: enable it in its meta.json, or run it with forceRun.")
-    root = configuration.configuration
-    if not project.branch.is_default and _UNSAFE in component.features and not _runtime(root).get("safe"):
-        raise UserError(
-            f"{configuration.file}: The configuration {title} may write to where the default branch writes too: set "
-            "runtime.safe to true when it is safe to run it in a development branch."
+    guard_configuration(configuration, component, project.branch)
+    return Source(replace(configuration, configuration=_with_backend(configuration.configuration, request.backend)))
+
+
+def guard_configuration(configuration: Configuration, component: Component, branch: Branch) -> None:
+    """Refuse a stored configuration that may not run in a development branch (BR-13).
+
+    Raises:
+        ConfigurationError: its component wants it to be marked as safe, and its root is not.
+    """
+    is_safe = _runtime(configuration.configuration).get("safe")
+    if not branch.is_default and _UNSAFE in component.features and not is_safe:
+        raise ConfigurationError(
+            f"The component {component.id} may write to where the default branch writes too: set runtime.safe to true "
+            "when it is safe to run this configuration in a development branch.",
+            file=configuration.file,
+            key="runtime.safe",
         )
-    return Source(replace(configuration, configuration=_with_backend(root, request.backend)))
 
 
 def _inline(project: Project, component: Component, config_id: str, request: JobRequest) -> Source:

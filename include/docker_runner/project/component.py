@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from docker_runner.documents import checked, read_object
+from docker_runner.documents import checked, lines_shown, read_object
 from docker_runner.engine.images import ImageRequest, PullPolicy
 from docker_runner.errors import ConfigurationError, NotFoundError
 from docker_runner.project.unsupported import refuse_unsupported_component
@@ -150,6 +150,7 @@ class ComponentRegistry:
         """Ids of all registered components, sorted."""
         return sorted(path.stem for path in self.folder.glob("*.json"))
 
+    @lines_shown()
     def get(self, component_id: str) -> Component:
         """Read a component's definition.
 

@@ -26,7 +26,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from docker_runner.documents import read_json, read_object
+from docker_runner.documents import lines_shown, read_json, read_object
 from docker_runner.errors import ConfigurationError, NotFoundError
 from docker_runner.project.blocks import with_code
 from docker_runner.project.branches import branch_of_folder, branch_of_manifest
@@ -169,10 +169,23 @@ class Project:
         """Ids of all configurations of a component, also of one that is never run itself, e.g. of shared code."""
         return list(self._entries.of(component_id))
 
+    def children(self, key: Key, component_id: str) -> list[Entry]:
+        """The configurations of a component that belong to a configuration: its variables or schedules."""
+        return self._entries.children(key, component_id)
+
+    def belongs(self, key: Key) -> bool:
+        """Whether a configuration belongs to another one of the project."""
+        try:
+            entry = self._entries.get(key)
+            return bool(entry and entry.parent and self._entries.get(entry.parent))
+        except ConfigurationError:
+            return False
+
     def at(self, path: str) -> Key | None:
         """Ids of the configuration that lies at a path of the branch; None when there is none."""
         return self._entries.at(path)
 
+    @lines_shown()
     def configuration(self, component_id: str, config_id: str) -> Configuration:
         """Read one configuration with its rows and schedules.
 
@@ -182,8 +195,8 @@ class Project:
         """
         entry = self.entry(component_id, config_id)
         file = entry.folder / "config.json"
-        meta = _read_meta(entry.folder)
-        configuration = with_code(_read_map(file), entry.folder, component_id=component_id)
+        meta = read_meta(entry.folder)
+        configuration = with_code(read_map(file), entry.folder, component_id=component_id)
         configuration = with_shared_code_ids(configuration, self._entries, component_id=component_id, file=file)
         rows = tuple(_read_row(row_id, folder) for row_id, folder in entry.rows)
         schedules = self._entries.children(entry.key, SCHEDULER_COMPONENT)
@@ -210,19 +223,24 @@ class Project:
 
 
 def _read_row(row_id: str, folder: Path) -> Row:
-    meta = _read_meta(folder)
+    meta = read_meta(folder)
     file = folder / "config.json"
     return Row(
         id=row_id,
         name=str(meta.get("name") or row_id),
         description=_read_description(folder),
         is_disabled=meta.get("isDisabled", False),
-        configuration=_read_map(file),
+        configuration=read_map(file),
         file=file,
     )
 
 
-def _read_map(file: Path) -> dict[str, Any]:
+def read_map(file: Path) -> dict[str, Any]:
+    """Read a ``config.json``: a map; an empty list is an empty map as PHP writes it.
+
+    Raises:
+        ConfigurationError: it cannot be read, or holds something else.
+    """
     document = read_json(file)
     if document == []:
         return {}
@@ -231,7 +249,12 @@ def _read_map(file: Path) -> dict[str, Any]:
     return document
 
 
-def _read_meta(folder: Path) -> dict[str, Any]:
+def read_meta(folder: Path) -> dict[str, Any]:
+    """Read the ``meta.json`` of a folder, which may be missing.
+
+    Raises:
+        ConfigurationError: it cannot be read, or its name or ``isDisabled`` is of a wrong type.
+    """
     file = folder / "meta.json"
     return read_object(file, "meta") if file.exists() else {}
 

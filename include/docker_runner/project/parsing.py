@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from docker_runner.documents import checked
+from docker_runner.schemas import load_schema, with_defaults
 
 # What means the same as nothing and is taken away (CF-35).
 _REMOVED_WHEN_EMPTY: Mapping[tuple[str, str], tuple[str, ...]] = {
@@ -26,7 +27,13 @@ def parsed_configuration(content: Mapping[str, Any], *, file: Path | str | None 
     Raises:
         ConfigurationError: the first thing that is wrong.
     """
-    parsed: dict[str, Any] = checked(content, "configuration", file=file)
+    checked(content, "configuration", file=file)
+    return completed(content)
+
+
+def completed(content: Mapping[str, Any]) -> dict[str, Any]:
+    """The parsed form of a configuration that has been checked: with defaults, without what means nothing (CF-35)."""
+    parsed: dict[str, Any] = with_defaults(content, load_schema("configuration"))
     storage = parsed.get("storage") or {}
     for (direction, kind), keys in _REMOVED_WHEN_EMPTY.items():
         for item in (storage.get(direction) or {}).get(kind) or []:

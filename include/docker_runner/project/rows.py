@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from docker_runner.documents import lines_shown
 from docker_runner.errors import ConfigurationError, NotFoundError
 from docker_runner.project.configuration import Configuration, Row
 
@@ -29,6 +30,7 @@ def _merged_value(root: Any, row: Any) -> Any:
     return row
 
 
+@lines_shown()
 def effective_configurations(configuration: Configuration) -> list[tuple[Row | None, dict[str, Any]]]:
     """Every row with its effective configuration, in stored order; without rows the root alone (RW-1, RW-2).
 

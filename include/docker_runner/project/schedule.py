@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from docker_runner.documents import read_object
+from docker_runner.documents import lines_shown, read_object
 from docker_runner.errors import ConfigurationError
 
 
@@ -20,6 +20,7 @@ class Schedule:
     file: Path
 
     @classmethod
+    @lines_shown()
     def read(cls, file: Path) -> Schedule:
         """Read a schedule's ``config.json``, and from the ``meta.json`` beside it whether it is disabled.
 

@@ -61,7 +61,7 @@ def test_a_wrong_definition_names_file_and_key(
 
 def test_a_definition_under_another_name_is_refused(built: ProjectBuilder) -> None:
     write(built.folder / "components/copy.json", component_document("vendor.ex-foo"))
-    with pytest.raises(ConfigurationError, match=r"copy\.json: id: The id must be .* 'copy'"):
+    with pytest.raises(ConfigurationError, match=r"copy\.json:1: id: The id must be .* 'copy'"):
         built.registry.get("copy")
 
 

@@ -152,12 +152,12 @@ def test_an_item_of_the_manifest_without_ids_shows_itself_and_hides_no_other(bui
         (
             f"{FOLDER}/schedules/s/config.json",
             {"schedule": {"cronTab": "0 6 * * *", "timezone": "Europe/Prag"}},
-            r"s/config\.json: schedule\.timezone: There is no time zone 'Europe/Prag'",
+            r"s/config\.json:1: schedule\.timezone: There is no time zone 'Europe/Prag'",
         ),
         (
             f"{FOLDER}/schedules/s/config.json",
             {"schedule": {"cronTab": "99 * * * *"}},
-            r"s/config\.json: schedule\.cronTab: '99 \* \* \* \*' is not a cron expression",
+            r"s/config\.json:1: schedule\.cronTab: '99 \* \* \* \*' is not a cron expression",
         ),
     ],
 )
@@ -224,5 +224,5 @@ def test_wrong_code_folders_are_named(built: ProjectBuilder, files: dict[str, by
 def test_code_files_beside_parameters_that_are_no_map_are_refused(built: ProjectBuilder) -> None:
     built.configuration({"parameters": [1]})
     built.write(f"{FOLDER}/blocks/b/c/code.py", "")
-    with pytest.raises(ConfigurationError, match=r"config\.json: parameters: Must be a map"):
+    with pytest.raises(ConfigurationError, match=r"config\.json:1: parameters: Must be a map"):
         built.project.configuration("vendor.ex-foo", "main")

@@ -99,7 +99,7 @@ def test_with_rows_each_row_runs_and_the_root_alone_does_not(built: ProjectBuild
 @pytest.mark.rules("RW-5", "PR-13")
 def test_processors_in_root_and_row_are_refused_even_in_a_disabled_row(built: ProjectBuilder) -> None:
     found = read(built, {"processors": PROCESSOR}, rows={"x": {}, "y": {"processors": PROCESSOR}}, disabled=("y",))
-    with pytest.raises(ConfigurationError, match=r"rows/y/config\.json: processors: .* not in both"):
+    with pytest.raises(ConfigurationError, match=r"rows/y/config\.json:1: processors: .* not in both"):
         effective_configurations(found)
 
 

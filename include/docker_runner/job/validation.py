@@ -1,0 +1,231 @@
+"""Everything that is wrong in a project, found without running anything: what ``docker-runner validate`` shows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from docker_runner.documents import problems, read_json
+from docker_runner.errors import ConfigurationError, UserError
+from docker_runner.interface.environment import refuse_missing_token
+from docker_runner.job.checks import effective_problems, errors_of, part_problems
+from docker_runner.job.request import JobRequest
+from docker_runner.job.resolution import processor_problems, replaced, stages_of
+from docker_runner.job.source import Source, guard_branch, guard_configuration
+from docker_runner.project.code_links import target_component
+from docker_runner.project.component import Component, ComponentRegistry, StackRegistry
+from docker_runner.project.configuration import Project, Row, read_map, read_meta
+from docker_runner.project.entries import (
+    SCHEDULER_COMPONENT,
+    SHARED_CODE_COMPONENT,
+    VARIABLES_COMPONENT,
+    Entry,
+    Key,
+)
+from docker_runner.project.rows import effective_configurations
+from docker_runner.project.schedule import Schedule
+from docker_runner.project.shared_code import code_of
+from docker_runner.project.vault import Vault
+from docker_runner.settings import ForwardedToken
+
+
+@dataclass(frozen=True)
+class Checked:
+    """One thing that was checked.
+
+    Attributes:
+        kind: ``configuration`` or ``component``.
+        name: ``<component>/<configuration>``, or the component's id.
+        file: its folder or file.
+        problems: everything that is wrong with it.
+    """
+
+    kind: str
+    name: str
+    file: Path
+    problems: tuple[UserError, ...]
+
+
+@dataclass
+class _Findings:
+    """Collects problems; what is wrong in a root shows once for each of its rows, and is kept once."""
+
+    _by_text: dict[str, UserError] = field(default_factory=dict)
+
+    def add(self, *found: UserError) -> None:
+        for problem in found:
+            self._by_text.setdefault(str(problem), problem)
+
+    @contextmanager
+    def collecting(self) -> Iterator[None]:
+        """Go on behind the block when it finds a problem."""
+        try:
+            yield
+        except UserError as problem:
+            self.add(problem)
+
+    @property
+    def all(self) -> tuple[UserError, ...]:
+        """The problems, those of one file together and by their lines."""
+        files = [getattr(problem, "file", None) for problem in self._by_text.values()]
+
+        def place(problem: UserError) -> tuple[int, int]:
+            return files.index(getattr(problem, "file", None)), getattr(problem, "line", None) or 0
+
+        return tuple(sorted(self._by_text.values(), key=place))
+
+
+def checkable(project: Project) -> Iterator[Key]:
+    """Every configuration of a branch that is checked on its own: what belongs to another is checked with that one."""
+    yield from project.configurations()
+    yield from project.configurations_of(SHARED_CODE_COMPONENT)
+    for component_id in (VARIABLES_COMPONENT, SCHEDULER_COMPONENT):
+        yield from (key for key in project.configurations_of(component_id) if not project.belongs(key))
+
+
+def check_component(registry: ComponentRegistry, component_id: str) -> Checked:
+    """Check the definition of a component."""
+    found = _Findings()
+    file = registry.folder / f"{component_id}.json"
+    with found.collecting():
+        found.add(*problems(read_json(file), "component", file=file))
+    if not found.all:
+        with found.collecting():
+            registry.get(component_id)
+    return Checked("component", component_id, file, found.all)
+
+
+def check_configuration(
+    project: Project,
+    registry: ComponentRegistry,
+    key: Key,
+    *,
+    vault: Path | None = None,
+    token: ForwardedToken = ForwardedToken(),
+) -> Checked:
+    """Check a configuration with all its rows, code, variables, values and schedules.
+
+    Args:
+        project: the project directory with its branch.
+        registry: the registered components.
+        key: component and configuration.
+        vault: file with the values of ``{{ vault.… }}``.
+        token: what components with ``forward_token`` are given.
+
+    Raises:
+        NotFoundError: there is no such configuration.
+    """
+    name = "/".join(key).rstrip("/")
+    try:
+        entry = project.entry(*key)
+    except ConfigurationError as error:
+        return Checked("configuration", name, project.folder, (error,))
+    found = _Findings()
+    if key[0] == SHARED_CODE_COMPONENT:
+        _check_shared_code(project, entry, found)
+    elif key[0] == VARIABLES_COMPONENT:
+        _check_variables(entry, found)
+    elif key[0] == SCHEDULER_COMPONENT:
+        with found.collecting():
+            Schedule.read(entry.folder / "config.json")
+    else:
+        _RunnableCheck(project, StackRegistry(registry, project.api_host), entry, vault, token, found).run()
+    return Checked("configuration", name, entry.folder, found.all)
+
+
+def _check_variables(entry: Entry, found: _Findings) -> None:
+    documents = [(entry.folder, "variables"), *((folder, "variable-values") for _, folder in entry.rows)]
+    for folder, schema in documents:
+        file = folder / "config.json"
+        with found.collecting():
+            found.add(*problems(read_json(file), schema, file=file))
+
+
+def _check_shared_code(project: Project, entry: Entry, found: _Findings) -> None:
+    target = ""
+    with found.collecting():
+        target = target_component(entry)
+    for _, folder in entry.rows:
+        with found.collecting():
+            code_of(folder, component_id=target)
+    for variables in project.children(entry.key, VARIABLES_COMPONENT):
+        _check_variables(variables, found)
+
+
+@dataclass(frozen=True)
+class _RunnableCheck:
+    """The check of one configuration that can be run."""
+
+    project: Project
+    registry: ComponentRegistry
+    entry: Entry
+    vault: Path | None
+    token: ForwardedToken
+    found: _Findings
+
+    def run(self) -> None:
+        """Check file by file; only when each is sound, what becomes of them together."""
+        self._check_files()
+        sound = not self.found.all
+        component = None
+        with self.found.collecting():
+            component = self.registry.get(self.entry.key[0])
+        if sound:
+            with self.found.collecting():
+                self._check_content(component)
+
+    def _check_files(self) -> None:
+        for folder in (self.entry.folder, *(folder for _, folder in self.entry.rows)):
+            with self.found.collecting():
+                read_map(folder / "config.json")
+            with self.found.collecting():
+                read_meta(folder)
+        for schedule in self.project.children(self.entry.key, SCHEDULER_COMPONENT):
+            with self.found.collecting():
+                Schedule.read(schedule.folder / "config.json")
+        for variables in self.project.children(self.entry.key, VARIABLES_COMPONENT):
+            _check_variables(variables, self.found)
+
+    def _check_content(self, component: Component | None) -> None:
+        configuration = self.project.configuration(*self.entry.key)
+        wrong = list(part_problems(configuration, configuration.rows))
+        self.found.add(*wrong)
+        if component:
+            for guard in (
+                partial(guard_branch, component, self.project.branch),
+                partial(guard_configuration, configuration, component, self.project.branch),
+            ):
+                with self.found.collecting():
+                    guard()
+        effective = effective_configurations(configuration)
+        if wrong or component is None:
+            return
+        for row, content in effective:
+            with self.found.collecting():
+                self._check_row(row, content, Source(configuration), component)
+
+    def _check_row(self, row: Row | None, content: dict[str, Any], source: Source, component: Component) -> None:
+        files = source.files(row)
+        content, _ = replaced(
+            content,
+            source=source,
+            request=JobRequest(),
+            project=self.project,
+            registry=self.registry,
+            vault=Vault(self.vault, self.project.branch.path),
+            files=files,
+        )
+        wrong = list(effective_problems(content, files=files))
+        self.found.add(*wrong)
+        processors = [] if wrong else list(processor_problems(content, component=component, registry=self.registry))
+        for problem in processors:
+            with self.found.collecting(), errors_of(files):
+                raise problem
+        if not wrong and not processors:
+            for stage in stages_of(content, component=component, registry=self.registry, tag=""):
+                with self.found.collecting():
+                    refuse_missing_token(stage.component, self.token)

@@ -1,0 +1,71 @@
+"""What ``docker-runner validate`` found, for people and for programs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from docker_runner.errors import ConfigurationError, UserError
+from docker_runner.job.validation import Checked
+
+
+def as_text(checked: Sequence[Checked]) -> str:
+    """One line for each thing that was checked, below it one for each of its problems, and counts at the end."""
+    lines: list[str] = []
+    for item in checked:
+        what = item.name if item.kind == "configuration" else f"{item.kind} {item.name}"
+        lines.append(f"{'broken' if item.problems else 'ok':<8}{what}")
+        lines += [f"        {_shown(problem)}" for problem in item.problems]
+    count = _count(checked)
+    lines.append(
+        f"{count['configurations']} configurations and {count['components']} components checked: "
+        f"{count['broken']} broken, {count['problems']} problems."
+    )
+    return "\n".join(lines)
+
+
+def as_document(checked: Sequence[Checked]) -> dict[str, Any]:
+    """The same as one JSON document."""
+    return {
+        **_count(checked),
+        "checked": [
+            {
+                "kind": item.kind,
+                "name": item.name,
+                "path": _short(item.file),
+                "ok": not item.problems,
+                "problems": [_document(problem) for problem in item.problems],
+            }
+            for item in checked
+        ],
+    }
+
+
+def _count(checked: Sequence[Checked]) -> dict[str, int]:
+    return {
+        "configurations": sum(item.kind == "configuration" for item in checked),
+        "components": sum(item.kind == "component" for item in checked),
+        "broken": sum(bool(item.problems) for item in checked),
+        "problems": sum(len(item.problems) for item in checked),
+    }
+
+
+def _document(problem: UserError) -> dict[str, Any]:
+    if not isinstance(problem, ConfigurationError):
+        return {"file": None, "line": None, "key": "", "message": str(problem)}
+    file = _short(problem.file) if problem.file else None
+    return {"file": file, "line": problem.line, "key": problem.key, "message": problem.problem}
+
+
+def _shown(problem: UserError) -> str:
+    if not isinstance(problem, ConfigurationError) or not problem.file:
+        return str(problem)
+    short = ConfigurationError(problem.problem, file=_short(problem.file), key=problem.key, line=problem.line)
+    return str(short)
+
+
+def _short(file: Path | str) -> str:
+    """A path as the reader would write it: from the current folder when it lies below it."""
+    path = Path(file)
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(file)

@@ -1,0 +1,242 @@
+"""`docker-runner validate`: everything that is wrong, with file and line, before anything runs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.builders import ProjectBuilder, write
+from typer.testing import CliRunner, Result
+
+from docker_runner.cli import app
+
+FOLDER = "main/extractor/vendor.ex-foo"
+Validate = Callable[..., Result]
+
+
+@pytest.fixture
+def validate(built: ProjectBuilder, monkeypatch: pytest.MonkeyPatch) -> Validate:
+    """Runs the command in the folder of the project's files."""
+    monkeypatch.setenv("DOCKER_RUNNER_PROJECT", str(built.directory))
+    monkeypatch.setenv("DOCKER_RUNNER_COMPONENTS", str(built.folder / "components"))
+    monkeypatch.setenv("DOCKER_RUNNER_HOME", str(built.folder / "home"))
+    for name in ("DOCKER_RUNNER_BRANCH", "DOCKER_RUNNER_VAULT"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(built.folder)
+    return lambda *arguments: CliRunner().invoke(app, ["validate", *arguments], catch_exceptions=True)
+
+
+def names(result: Result) -> list[str]:
+    return [item["name"] for item in json.loads(result.stdout)["checked"]]
+
+
+def places(result: Result) -> list[str]:
+    """``file:line key`` of every problem."""
+    problems = [problem for item in json.loads(result.stdout)["checked"] for problem in item["problems"]]
+    return [f"{problem['file']}:{problem['line']} {problem['key']}".rstrip() for problem in problems]
+
+
+def test_a_sound_project_is_one_line_for_each_thing_and_code_0(built: ProjectBuilder, validate: Validate) -> None:
+    built.configuration({}, rows={"a": {}})
+    built.configuration({}, config_id="other")
+    result = validate()
+    assert result.exit_code == 0
+    assert result.stdout.splitlines() == [
+        "ok      component vendor.ex-foo",
+        "ok      vendor.ex-foo/main",
+        "ok      vendor.ex-foo/other",
+        "2 configurations and 1 components checked: 0 broken, 0 problems.",
+    ]
+
+
+BROKEN = """{
+  "paramters": {},
+  "parameters": {"#a": "plain"},
+  "storage": {"output": {"tables": [
+    {"destination": "x"},
+    {"source": "a", "incremental": "yes"}
+  ]}}
+}"""
+
+
+@pytest.mark.rules("CF-33", "CF-34")
+def test_every_problem_of_a_configuration_is_one_line_with_its_place(built: ProjectBuilder, validate: Validate) -> None:
+    built.configuration(BROKEN)
+    built.configuration({}, config_id="sound")
+    result = validate()
+    assert result.exit_code == 1
+    lines = result.stdout.splitlines()
+    assert lines[1] == "broken  vendor.ex-foo/main"
+    assert {line.strip() for line in lines[2:5]} == {
+        f"project/{FOLDER}/main/config.json:2: Unknown key 'paramters'; did you mean 'parameters'?",
+        f"project/{FOLDER}/main/config.json:5: storage.output.tables[0]: The key 'source' is missing.",
+        f'project/{FOLDER}/main/config.json:6: storage.output.tables[1].incremental: Must be true or false, not "yes".',
+    }
+    assert lines[5:] == [
+        "ok      vendor.ex-foo/sound",
+        "2 configurations and 1 components checked: 1 broken, 3 problems.",
+    ]
+
+
+@pytest.mark.rules("CF-33", "EN-10", "PR-3", "RW-5")
+def test_rows_are_checked_too_and_a_fault_of_the_root_is_shown_once(built: ProjectBuilder, validate: Validate) -> None:
+    unknown = {"processors": {"before": [{"definition": {"component": f"p{n}"}} for n in (1, 2)]}}
+    secrets = {"parameters": {"#a": "plain", "b": {"#c": "plain"}}}
+    built.configuration(unknown | secrets, rows={"a": {}, "b": {"parameters": {"#d": "plain"}}}, disabled=("b",))
+    root = f"project/{FOLDER}/main/config.json:1"
+    assert places(validate("--json")) == [
+        f"{root} parameters.#a",
+        f"{root} parameters.b.#c",
+        f"project/{FOLDER}/main/rows/b/config.json:1 parameters.#d",
+    ]
+    built.configuration(unknown, rows={"a": {}, "b": {}})
+    key = "processors.before[{}].definition.component"
+    assert places(validate("--json")) == [f"{root} {key.format(0)}", f"{root} {key.format(1)}"]
+    built.configuration(unknown, rows={"a": {"storage": {"inputs": {}}}, "b": unknown})
+    assert places(validate("--json")) == [
+        f"project/{FOLDER}/main/rows/a/config.json:1 storage",
+        f"project/{FOLDER}/main/rows/b/config.json:1 processors",
+    ]
+
+
+@pytest.mark.rules("VR-2", "VR-3", "SC-2")
+def test_variables_values_schedules_shared_code_and_meta_data_are_checked(
+    built: ProjectBuilder, validate: Validate
+) -> None:
+    built.configuration({}, rows={"r": "{"})
+    built.variables(["v"], {"default": {"v": ""}, "other": {"v": "1"}})
+    built.write(f"{FOLDER}/main/meta.json", {"isDisabled": 1})
+    built.write(f"{FOLDER}/main/schedules/s/config.json", '{"schedule":\n{"cronTab":\n"never"}}')
+    built.write(f"{FOLDER}/main/schedules/t/config.json", {})
+    shared = "main/_shared/vendor.ex-foo"
+    built.write(f"{shared}/config.json", {"componentId": "vendor.ex-foo"})
+    for name in ("a", "b"):
+        built.write(f"{shared}/codes/{name}/config.json", {"name": 1, "code_content": []})
+    result = validate("--json")
+    main = f"project/{FOLDER}/main"
+    assert places(result) == [
+        f"{main}/meta.json:1 isDisabled",
+        f"{main}/rows/r/config.json:None",
+        f"{main}/schedules/s/config.json:2 schedule.cronTab",
+        f"{main}/schedules/t/config.json:1",
+        f"{main}/variables/values/default/config.json:1 values[0].value",
+        f"project/{shared}/codes/a/config.json:1",
+        f"project/{shared}/codes/b/config.json:1",
+    ]
+    assert names(result) == ["vendor.ex-foo", "vendor.ex-foo/main", "keboola.shared-code/vendor.ex-foo"]
+
+
+@pytest.mark.rules("VR-7", "VR-11", "D21")
+def test_placeholders_without_a_value_are_a_problem_of_the_configuration(
+    built: ProjectBuilder, validate: Validate
+) -> None:
+    built.configuration({"parameters": ["{{ x }}", "{{ vault.y }}"]})
+    built.variables(["v"], {"default": {"v": "1"}})
+    assert "no value: vault.y, x." in validate().stdout
+    built.write("../home/vault.json", {"y": "1"})
+    assert "no value: x." in validate().stdout
+
+
+@pytest.mark.rules("CD-33")
+def test_every_problem_of_a_component_is_shown(built: ProjectBuilder, validate: Validate) -> None:
+    built.component("vendor.broken", memory="much", network="host")
+    built.component("vendor.workspace", staging_storage={"input": "workspace-snowflake"})
+    result = validate("--json")
+    assert sorted(places(result)) == [
+        "components/vendor.broken.json:1 data.memory",
+        "components/vendor.broken.json:1 data.network",
+        "components/vendor.workspace.json:1 data.staging_storage.input",
+    ]
+    assert names(validate("--json", "components/vendor.broken.json")) == ["vendor.broken"]
+    assert len(names(validate("--json", "components"))) == 3
+    assert json.loads(result.stdout)["components"] == 3
+
+
+@pytest.fixture
+def several(built: ProjectBuilder) -> ProjectBuilder:
+    """Two configurations in the default branch, one in another."""
+    built.configuration({}, rows={"r": {}})
+    built.configuration({}, config_id="second")
+    built.write("dev/extractor/vendor.ex-foo/third/config.json", {"wrong": 1})
+    return built
+
+
+@pytest.mark.parametrize(
+    ("arguments", "checked"),
+    [
+        (["vendor.ex-foo/second"], ["second"]),
+        (["vendor.ex-foo/second", "vendor.ex-foo/second", "project/main"], ["second", "main"]),
+        (["project"], ["main", "second"]),
+        (["project", "--branch", "dev"], ["third"]),
+        (["project/dev"], ["third"]),
+        (["project/main/extractor"], ["main", "second"]),
+        ([f"project/{FOLDER}/main"], ["main"]),
+        ([f"project/{FOLDER}/main/rows/r/config.json"], ["main"]),
+        (["--branch", "dev"], ["third"]),
+    ],
+)
+def test_paths_and_ids_say_what_is_checked(
+    several: ProjectBuilder, validate: Validate, arguments: list[str], checked: list[str]
+) -> None:
+    result = validate("--json", *arguments)
+    assert [name.partition("/")[2] for name in names(result) if "/" in name] == checked
+    assert result.exit_code == ("third" in checked)
+
+
+def test_another_project_is_told_by_its_directory(several: ProjectBuilder, validate: Validate) -> None:
+    other = several.folder / "other"
+    (other / "main").mkdir(parents=True)
+    assert names(validate("--json", "other")) == []
+    write(other / "main/extractor/vendor.ex-foo/x/config.json", {})
+    assert names(validate("--json", "other")) == ["vendor.ex-foo/x"]
+    write(other / ".keboola/manifest.json", {"branches": [{"id": 1, "path": "main"}], "configurations": []})
+    assert names(validate("--json", "other/main/../.keboola")) == []
+
+
+@pytest.mark.parametrize(
+    ("argument", "problem"),
+    [
+        ("nowhere", "neither a path that exists nor <component>/<configuration>"),
+        ("vendor.ex-foo/thrid", "no configuration vendor.ex-foo/thrid"),
+        ("elsewhere", "is no project directory and lies in none"),
+        ("project/main/empty", "no configuration at"),
+    ],
+)
+def test_an_argument_that_names_nothing_is_told(
+    several: ProjectBuilder, validate: Validate, argument: str, problem: str
+) -> None:
+    for folder in ("elsewhere", "project/main/empty"):
+        (several.folder / folder).mkdir()
+    result = validate(argument)
+    assert result.exit_code == 1
+    assert problem in str(result.exception)
+
+
+@pytest.mark.rules("BR-12", "BR-13")
+def test_what_may_not_run_in_a_branch_is_broken_there(several: ProjectBuilder, validate: Validate) -> None:
+    several.component(root={"features": ["dev-branch-configuration-unsafe", "dev-branch-job-blocked"]})
+    several.write("dev/extractor/vendor.ex-foo/third/config.json", {})
+    (item,) = json.loads(validate("--json", "project/dev").stdout)["checked"]
+    messages = [problem["message"] for problem in item["problems"]]
+    assert len(messages) == 2
+    assert "cannot be run in development branches" in messages[0]
+    assert "runtime.safe" in messages[1]
+    assert validate("project/main").exit_code == 0
+
+
+def test_a_broken_item_of_the_manifest_hides_no_other(built: ProjectBuilder, validate: Validate) -> None:
+    sound: dict[str, Any] = {"branchId": 1, "componentId": "vendor.ex-foo", "id": "1", "path": "x/vendor.ex-foo/s"}
+    items = [{"id": 7}, sound, {**sound, "id": "2", "path": 5}]
+    built.write(".keboola/manifest.json", {"branches": [{"id": 1, "path": "main"}], "configurations": items})
+    built.write("main/x/vendor.ex-foo/s/config.json", {})
+    result = validate("--json", "project")
+    assert [item["ok"] for item in json.loads(result.stdout)["checked"]] == [False, True, False]
+
+
+def test_validating_writes_nothing(several: ProjectBuilder, validate: Validate, tmp_path: Path) -> None:
+    before = sorted(tmp_path.rglob("*"))
+    validate()
+    assert sorted(tmp_path.rglob("*")) == before
