@@ -155,6 +155,15 @@ def test_every_problem_of_a_component_is_shown(built: ProjectBuilder, validate: 
     assert json.loads(result.stdout)["components"] == 3
 
 
+@pytest.mark.rules("EV-13")
+def test_a_component_that_needs_a_token_is_a_problem_where_there_is_none(
+    built: ProjectBuilder, validate: Validate
+) -> None:
+    built.component("vendor.processor", forward_token=True)
+    built.configuration({"processors": {"after": [{"definition": {"component": "vendor.processor"}}]}})
+    assert "vendor.processor works with a Keboola Storage token" in validate("vendor.ex-foo/main").stdout
+
+
 @pytest.fixture
 def several(built: ProjectBuilder) -> ProjectBuilder:
     """Two configurations in the default branch, one in another."""

@@ -104,8 +104,8 @@ def check_configuration(
     registry: ComponentRegistry,
     key: Key,
     *,
-    vault: Path | None = None,
-    token: ForwardedToken = ForwardedToken(),
+    vault: Path,
+    token: ForwardedToken,
 ) -> Checked:
     """Check a configuration with all its rows, code, variables, values and schedules.
 
