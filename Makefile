@@ -30,6 +30,7 @@ check: setup ## lint, format, types
 	@.venv/bin/mypy include/docker_runner plugins/docker_runner_airflow scripts
 
 test: check ## every test; sets up what is missing first
+	@scripts/ensure_registry.sh >/dev/null
 	@$(PYTHON) -m pytest -n 2 -m "not airflow"
 	@$(PYTHON) -m pytest -m airflow
 

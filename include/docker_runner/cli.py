@@ -177,6 +177,7 @@ def encrypt(
     component: Annotated[str, typer.Option(help="component that may read the secrets")],
     file: Annotated[Path | None, typer.Argument(help="JSON file; its # values are encrypted in place")] = None,
     value: Annotated[bool, typer.Option("--value", help="encrypt one value read from standard input")] = False,
+    definition: Annotated[bool, typer.Option("--definition", help="for the component's own definition")] = False,
 ) -> None:
     """Encrypt secrets for a component of this project: the # values of a file, or one value from standard input."""
     from docker_runner.documents import read_json
@@ -186,12 +187,13 @@ def encrypt(
     settings = Settings.from_environment()
     encryptor = Encryptor.from_environment(settings.home, create=True)
     scope = Scope(component=component, project=Project(settings.project).id)
+    kind = "ComponentSecure" if definition else "ProjectSecure"
     if value == (file is not None):
         raise UserError("Name a file, or give --value and the value on standard input.")
     if file is None:
-        print(encryptor.encrypt_value(sys.stdin.read().rstrip("\n"), scope))
+        print(encryptor.encrypt_value(sys.stdin.read().rstrip("\n"), scope, kind=kind))
         return
-    encrypted = encryptor.encrypt(read_json(file), scope)
+    encrypted = encryptor.encrypt(read_json(file), scope, kind=kind)
     temporary = file.with_name(f"{file.name}.new")
     temporary.write_text(json.dumps(encrypted, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     temporary.chmod(file.stat().st_mode & 0o777)

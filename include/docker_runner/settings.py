@@ -9,7 +9,7 @@
 | ``DOCKER_RUNNER_WORKSPACES`` | folder for the folders of runs | ``<home>/workspaces`` |
 | ``DOCKER_RUNNER_UID`` | user and group id of containers when the runner is root | ``1000`` |
 | ``DOCKER_RUNNER_KEYS`` | encryption keys, comma separated, the first one encrypts | the file ``<home>/keys`` |
-| ``DOCKER_RUNNER_DOCKER_CONN_ID`` | Airflow connection of the engine | ``DOCKER_HOST`` or the local socket |
+| ``DOCKER_RUNNER_DOCKER_CONN_ID`` | Airflow connections with logins to registries, comma separated | none |
 | ``DOCKER_RUNNER_BRANCH`` | folder of the project's branch that is run | the default branch |
 | ``DOCKER_RUNNER_FEATURES`` | features of the project, comma separated | ``queuev2,artifacts,new-native-types`` |
 | ``DOCKER_RUNNER_VAULT`` | JSON file with the values of ``{{ vault.… }}`` | ``<home>/vault.json`` |

@@ -1,37 +1,57 @@
-"""Connections: the Docker engine and registries as Airflow's users have configured them."""
+"""Connections: logins to registries as Airflow's users have configured them."""
 
 from __future__ import annotations
 
-import os
+import re
 from typing import TYPE_CHECKING
 
-from docker_runner.engine.client import Engine
-from docker_runner.errors import EngineError
+from docker_runner.engine.registries import Login, server_host
+from docker_runner.errors import UserError
 
 if TYPE_CHECKING:
+    from airflow.sdk import Connection
+
     from docker_runner.settings import Settings
 
-LOCAL_ENGINE = "unix://var/run/docker.sock"
 
+def registry_login(settings: Settings, host: str) -> Login | None:
+    """The login for a registry from the Airflow connections that ``DOCKER_RUNNER_DOCKER_CONN_ID`` lists.
 
-def connect_engine(settings: Settings) -> Engine:
-    """The Docker engine of this worker.
+    They are of the type Docker: host, port, login and password. One is used only for its own registry; a connection is
+    looked up only when an image is pulled.
 
-    With ``DOCKER_RUNNER_DOCKER_CONN_ID`` the engine is logged in to the registry of that Airflow connection through
-    the Docker provider's hook; without it, ``DOCKER_HOST`` or the local socket is used and nothing of the provider is
-    imported.
+    Args:
+        settings: names the connections.
+        host: host of the registry, with its port, e.g. ``docker.io``.
 
     Raises:
-        EngineError: the engine does not answer.
+        UserError: a connection does not exist or is incomplete.
     """
-    if not settings.docker_conn_id:
-        return Engine.from_environment()
-    from airflow.providers.docker.hooks.docker import DockerHook
+    for conn_id in re.split(r"[\s,]+", settings.docker_conn_id):
+        if conn_id:
+            connection = _connection(conn_id)
+            if _registry(connection) == host:
+                return Login(str(connection.login), str(connection.password))
+    return None
 
-    address = os.environ.get("DOCKER_HOST") or LOCAL_ENGINE
+
+def _connection(conn_id: str) -> Connection:
+    from airflow.sdk import BaseHook
+
     try:
-        client = DockerHook(docker_conn_id=settings.docker_conn_id, base_url=address).api_client
+        connection = BaseHook.get_connection(conn_id)
     except Exception as error:
-        # Airflow's and the registry's errors alike: a connection that is missing, a login that is refused.
-        raise EngineError(f"The Docker connection {settings.docker_conn_id!r} cannot be used: {error}") from error
-    return Engine(client, address=address)
+        # Airflow's own error for an unknown connection depends on where it was looked for.
+        raise UserError(
+            f"The Airflow connection {conn_id!r} of DOCKER_RUNNER_DOCKER_CONN_ID cannot be used: "
+            f"{type(error).__name__}. Add a connection of the type Docker with this id."
+        ) from None
+    missing = [name for name in ("host", "login", "password") if not getattr(connection, name)]
+    if missing:
+        raise UserError(f"The Airflow connection {conn_id!r} has no {' and no '.join(missing)}: a registry needs both.")
+    return connection
+
+
+def _registry(connection: Connection) -> str:
+    host = server_host(str(connection.host))
+    return f"{host}:{connection.port}" if connection.port and ":" not in host else host

@@ -87,10 +87,10 @@ class StepOperator(BaseOperator):
     def tools(self) -> Tools:
         """Storage, engine and keys of this worker; logs go to the task's log."""
         from docker_runner.job.tools import Tools
-        from docker_runner_airflow.hooks import connect_engine
+        from docker_runner_airflow.hooks import registry_login
 
         settings = Settings.from_environment()
-        return Tools(settings, log=LOG, connect=partial(connect_engine, settings))
+        return Tools(settings, log=LOG, registry_login=partial(registry_login, settings))
 
     def workspace(self, context: Mapping[str, Any]) -> Workspace:
         """The folders of this DAG run."""

@@ -85,6 +85,10 @@ def run_stage(
     """
     stage = run.stage
     tools.log.info("Running %s (%s).", stage.component.id, run.image.reference)
+    if stage.network != stage.component.network:
+        tools.log.info(
+            "The configuration's network %s replaces the component's %s.", stage.network, stage.component.network
+        )
     lines = tools.log.getChild("component")
     outcome = start_and_wait(
         run,
@@ -238,7 +242,7 @@ def _spec(run: StageRun, *, environment: dict[str, str], uid: int) -> ContainerS
         memory_bytes=memory,
         memory_swap_bytes=memory if "no-swap" in features else None,
         cpus=cpus,
-        network=stage.component.network,
+        network=stage.network,
         timeout_seconds=run.time_limit,
         sysctls=({"net.ipv4.tcp_keepalive_time": "60"} if "container-tcpkeepalive-60s-override" in features else {}),
     )

@@ -6,11 +6,13 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from hashlib import sha256
 from typing import Any
 
 from docker_runner.documents import scalar_text
 from docker_runner.encryption import Scope
 from docker_runner.interface.environment import RunIdentity
+from docker_runner.project.build_options import build_plan
 from docker_runner.project.component import Component
 from docker_runner.storage.base import StateKey
 
@@ -26,7 +28,8 @@ class Mode(StrEnum):
 class Stage:
     """One image of a row, in order: before-processors, the component itself, after-processors.
 
-    ``parameters`` are a processor's own; the component itself gets the row's whole configuration.
+    ``parameters`` are a processor's own; the component itself gets the row's whole configuration. ``build_values`` are
+    what of it matters for an image that is built (IG-22).
     """
 
     name: str
@@ -34,11 +37,22 @@ class Stage:
     tag: str = ""
     is_main: bool = False
     parameters: Any = field(default_factory=dict, repr=False)
+    build_values: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     @property
     def image_reference(self) -> str:
-        """The image as named, e.g. ``docker-runner/daily-delays:latest``."""
-        return self.component.image(self.tag).reference
+        """The image as named, e.g. ``docker-runner/daily-delays:latest``; one that is built is named by its values."""
+        if self.component.build_options is None:
+            return self.component.image(self.tag).reference
+        values = json.dumps([self.tag, self.build_values], sort_keys=True)
+        return f"builder/{self.component.id}:{sha256(values.encode()).hexdigest()[:12]}"
+
+    @property
+    def network(self) -> str:
+        """The container's network; a configuration may name one for a component whose image is built (IG-23)."""
+        options = self.component.build_options
+        wanted = build_plan(options, self.build_values).network if options is not None else ""
+        return wanted or self.component.network
 
 
 @dataclass(frozen=True)
@@ -162,9 +176,13 @@ class Job:
         """The definition of a row, or None when the run leaves it out."""
         return next((row for row in self.rows if row.row_id == row_id), None)
 
-    def images(self) -> dict[str, tuple[Component, str]]:
-        """Every image of the job once: reference -> (component, tag)."""
-        return {stage.image_reference: (stage.component, stage.tag) for row in self.rows for stage in row.stages}
+    def images(self) -> dict[str, tuple[JobDefinition, Stage]]:
+        """Every image of the job once, with the first row and stage that need it."""
+        images: dict[str, tuple[JobDefinition, Stage]] = {}
+        for row in self.rows:
+            for stage in row.stages:
+                images.setdefault(stage.image_reference, (row, stage))
+        return images
 
     def to_json(self) -> str:
         """Serialise; what comes out holds no secret in plain text."""
@@ -183,6 +201,7 @@ class Job:
                         "tag": stage.tag,
                         "is_main": stage.is_main,
                         "parameters": stage.parameters,
+                        "build_values": stage.build_values,
                     }
                     for stage in row.stages
                 ],

@@ -14,6 +14,7 @@ from docker_runner.job.checks import effective_problems, errors_of, part_problem
 from docker_runner.job.definition import Job, JobDefinition, Mode, Stage
 from docker_runner.job.request import JobRequest
 from docker_runner.job.source import Source, guard_branch, source_of
+from docker_runner.project.build_options import build_values
 from docker_runner.project.component import Component, ComponentRegistry, StackRegistry
 from docker_runner.project.configuration import Project, Row
 from docker_runner.project.default_buckets import with_default_buckets
@@ -152,9 +153,11 @@ def stages_of(
     """The images of a row in order: before-processors, the component, after-processors (PR-2).
 
     Raises:
-        ConfigurationError: a processor is unknown (PR-3), or may not stand where it does (PR-14, D20).
+        ConfigurationError: a processor is unknown (PR-3), or may not stand where it does (PR-14, D20); an image cannot
+            be built with the configuration's values (IG-21..IG-28).
     """
-    main = Stage("run_component", component, tag=tag, is_main=True)
+    values = build_values(component.build_options, configuration.get("parameters"), configuration.get("runtime"))
+    main = Stage("run_component", component, tag=tag, is_main=True, build_values=values)
     if not component.reads_storage:
         return (main,)
     stages = [_processor(item, where, number, registry) for item, where, number in _processors(configuration)]
@@ -200,6 +203,7 @@ def _processor(item: Mapping[str, Any], position: str, number: int, registry: Co
         component,
         tag=str(item["definition"].get("tag") or ""),
         parameters=item.get("parameters") or {},
+        build_values=build_values(component.build_options, item.get("parameters")),
     )
 
 

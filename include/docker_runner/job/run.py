@@ -11,8 +11,9 @@ from typing import Any
 
 from docker_runner.errors import ApplicationError, RunnerError, UserError
 from docker_runner.job.definition import Job, JobDefinition
+from docker_runner.job.images import pull_images
 from docker_runner.job.plan import PULL_IMAGES, Step, row_steps
-from docker_runner.job.steps import clean_up, create_workspace, perform, pull_images
+from docker_runner.job.steps import clean_up, create_workspace, perform
 from docker_runner.job.tools import Tools
 from docker_runner.job.workspace import Workspace
 

@@ -12,13 +12,14 @@ from typing import Any
 
 from docker_runner.documents import hide_secrets
 from docker_runner.engine.containers import remove_containers
-from docker_runner.engine.images import PreparedImage, prepare_image
+from docker_runner.engine.images import PreparedImage
 from docker_runner.errors import ApplicationError, EngineError
 from docker_runner.interface.config_file import rendered
 from docker_runner.interface.environment import refuse_missing_token
 from docker_runner.job.config import secrets_of, stage_config
 from docker_runner.job.containers import LABEL_JOB, LABEL_ROW
 from docker_runner.job.definition import Job, JobDefinition
+from docker_runner.job.images import pull_images
 from docker_runner.job.plan import Kind, Step, row_steps
 from docker_runner.job.stages import run_stage_of_row
 from docker_runner.job.state import decrypted_state, forget_stored_state, stored_state
@@ -102,7 +103,7 @@ def create_workspace(job: Job, workspace: Workspace, tools: Tools) -> None:
         UserError: a component needs a token that is not configured (EV-13), or a secret cannot be decrypted; nothing
             has begun then (LC-5).
     """
-    for component, _ in job.images().values():
+    for component in (stage.component for _, stage in job.images().values()):
         refuse_missing_token(component, tools.settings.forwarded_token)
     for _ in secrets_of(job, tools):
         pass
@@ -115,14 +116,6 @@ def create_workspace(job: Job, workspace: Workspace, tools: Tools) -> None:
         tools.log.info("%s%s: %s", job.title, f" row {row.row_id}" if row.row_id else "", names)
         if not row.component.reads_storage and row.configuration.get("processors"):
             tools.log.info("Processors are left out: %s works without Storage.", row.component.id)
-
-
-def pull_images(job: Job, tools: Tools) -> Manifest:
-    """Have every image of the job ready; what runs later is exactly what was found here (LC-33, D2)."""
-    prepared = {}
-    for reference, (component, tag) in job.images().items():
-        prepared[reference] = prepare_image(tools.engine, component.image(tag), tools.log.info).to_manifest()
-    return {"images": prepared}
 
 
 def _load_tables(work: RowWork) -> Manifest:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from docker_runner.encryption import Encryptor
 from docker_runner.engine.client import Engine
+from docker_runner.engine.registries import Login
 from docker_runner.settings import Settings
 from docker_runner.storage import open_storage
 
@@ -22,7 +23,8 @@ class Tools:
     Args:
         settings: where this installation keeps things.
         log: where messages for people go.
-        connect: makes the engine; Airflow gives one that knows its connections.
+        connect: makes the engine.
+        registry_login: gives the login for the host of a registry, or None; Airflow knows those of its connections.
     """
 
     def __init__(
@@ -31,10 +33,12 @@ class Tools:
         *,
         log: logging.Logger | None = None,
         connect: Callable[[], Engine] = Engine.from_environment,
+        registry_login: Callable[[str], Login | None] = lambda _: None,
     ) -> None:
         self.settings = settings
         self.log = log or logging.getLogger("docker_runner")
         self._connect = connect
+        self.registry_login = registry_login
 
     @cached_property
     def storage(self) -> Storage:

@@ -13,6 +13,8 @@ from typing import Any
 from docker_runner.documents import checked, lines_shown, read_object
 from docker_runner.engine.images import ImageRequest, PullPolicy
 from docker_runner.errors import ConfigurationError, NotFoundError
+from docker_runner.project.build_options import BUILDER
+from docker_runner.project.image_definition import check_image_definition, image_uri
 from docker_runner.project.unsupported import refuse_unsupported_component
 
 
@@ -38,6 +40,7 @@ class Component:
         """
         definition = checked(document, "component", file=file)
         refuse_unsupported_component(definition, file=file)
+        check_image_definition(definition["data"]["definition"], file=file)
         return cls(definition)
 
     def for_stack(self, host: str) -> Component:
@@ -76,18 +79,15 @@ class Component:
         return tuple(self.definition["features"])
 
     def image(self, tag: str = "") -> ImageRequest:
-        """The image to run.
+        """The image to run; of a component whose image is built, the one that it is built on (IG-20).
 
         Args:
             tag: overrides the registered tag when not empty (LC-82, PR-4); a registered digest then does not apply.
         """
         image = self.data["definition"]
-        uri = str(image["uri"])
-        if image["type"] == "quayio":
-            uri = f"quay.io/{uri}"
         registered = str(image["tag"] or "latest")
         return ImageRequest(
-            uri=uri,
+            uri=image_uri(image),
             tag=tag or registered,
             digest="" if tag and tag != registered else str(image["digest"] or ""),
             pull_policy=PullPolicy(image["pull_policy"]),
@@ -97,6 +97,12 @@ class Component:
     def extension(self) -> str:
         """Ending of config, state and usage files and of manifests (CD-11)."""
         return "yml" if self.data["configuration_format"] == "yaml" else "json"
+
+    @property
+    def build_options(self) -> Mapping[str, Any] | None:
+        """How the image is built from a git repository (CD-9); None for an image that is pulled."""
+        image = self.data["definition"]
+        return image["build_options"] if image["type"] == BUILDER else None
 
     @cached_property
     def memory_bytes(self) -> int:

@@ -56,13 +56,6 @@ def _wishes_of_component(data: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
                 f"Staging {staging!r} is not supported here: components get and give their data as files "
                 f"({' or '.join(repr(name) for name in _STAGING)}).",
             )
-    repository = data["definition"].get("repository") or {}
-    if repository.get("username") or repository.get("#password"):
-        yield (
-            "data.definition.repository",
-            "Logins to registries are not taken from definitions: log this machine in (docker login), or name an "
-            "Airflow connection in DOCKER_RUNNER_DOCKER_CONN_ID.",
-        )
 
 
 def _wishes_of_input(mapping: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

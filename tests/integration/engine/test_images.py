@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 from tests.integration.engine.registry import Registry
 
+from docker_runner.engine.attempts import PullLimits
 from docker_runner.engine.client import Engine
-from docker_runner.engine.images import ImageRequest, PreparedImage, PullLimits, PullPolicy, prepare_image
+from docker_runner.engine.images import ImageRequest, PreparedImage, PullPolicy, prepare_image
+from docker_runner.engine.registries import Login
 from docker_runner.errors import ApplicationError, EngineError, NotFoundError, UserError
 
 pytestmark = pytest.mark.engine
@@ -186,20 +188,20 @@ def test_a_private_image_needs_its_login(engine: Engine, private_registry: Regis
     private_registry.push(name, "1.0", name)
     uri = f"{private_registry.address}/{name}"
 
-    def pull(login: dict[str, str] | None) -> PreparedImage:
-        return prepare_image(engine, ImageRequest(uri, "1.0", registry_auth=login), print, limits=FAST)
+    def pull(login: Login | None) -> PreparedImage:
+        return prepare_image(engine, ImageRequest(uri, "1.0"), print, login=lambda: login, limits=FAST)
 
-    for login in (None, {"username": "user", "password": "wrong-password"}):
+    for login in (None, Login("user", "wrong-password")):
         with pytest.raises(UserError, match=r"refuses the image.*login") as caught:
             pull(login)
         assert "wrong-password" not in str(caught.value)
-    image = pull({"username": "user", "password": "pass"})
+    image = pull(Login("user", "pass"))
     assert image.pulled
     engine.client.remove_image(image.id, force=True)
 
 
-def test_a_login_is_not_in_the_representation_of_a_request() -> None:
-    assert "secret" not in repr(ImageRequest("a", "b", registry_auth={"username": "u", "password": "secret"}))
+def test_a_password_is_not_in_the_representation_of_a_login() -> None:
+    assert "secret" not in repr(Login("user", "secret"))
 
 
 @pytest.mark.rules("IG-5")

@@ -37,16 +37,11 @@ def test_an_unknown_component_is_named_with_similar_ones(built: ProjectBuilder, 
         ({"memory": "0m"}, "data.memory", "a number followed by m or g"),
         ({"network": "host"}, "data.network", "Must be one of 'none', 'bridge', 'no-internet'"),
         ({"definition": {"type": "dockerhub"}}, "data.definition", "The key 'uri' is missing."),
-        ({"definition": {"type": "builder", "uri": "x"}}, "data.definition.type", "Must be one of 'dockerhub'"),
+        ({"definition": {"type": "podman", "uri": "x"}}, "data.definition.type", "Must be one of 'dockerhub'"),
         ({"process_timeout": -1}, "data.process_timeout", "-1"),
         ({"process_timeout": True}, "data.process_timeout", "Must be a whole number, not true."),
         ({"staging_storage": {"input": "s3"}}, "data.staging_storage.input", "'s3' is not supported here"),
         ({"staging_storage": {"output": "workspace-snowflake"}}, "data.staging_storage.output", "not supported here"),
-        (
-            {"definition": {"type": "dockerhub", "uri": "x", "repository": {"username": "u", "#password": "p"}}},
-            "data.definition.repository",
-            "docker login",
-        ),
     ],
 )
 def test_a_wrong_definition_names_file_and_key(

@@ -1,0 +1,108 @@
+"""Images that the runner has built: found again by their labels, and removed when nobody uses them any more (IG-32).
+
+When an image was last used is written on the image itself, as a tag with the day: every worker of an engine sees it,
+and it goes away with the image.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+from docker_runner.engine.client import Engine, engine_errors
+from docker_runner.engine.container_spec import LABEL_PREFIX
+from docker_runner.engine.dockerfile import BUILT_LABELS
+
+BUILD_LABEL = f"{LABEL_PREFIX}build"
+_USED = re.compile(r":used-(\d{8})$")
+
+
+def image_name(build: str) -> str:
+    """Name of the image of a build (IG-29).
+
+    Args:
+        build: the hash of what it is built from.
+    """
+    return f"builder-{build[:24]}"
+
+
+def find_built_image(engine: Engine, build: str) -> Mapping[str, Any] | None:
+    """The image of a build as the engine describes it, or None."""
+    with engine_errors(engine, "Looking for an image that was built before"):
+        found = engine.client.images(filters={"label": [*_built_filter(), f"{BUILD_LABEL}={build}"]})
+        return engine.client.inspect_image(found[0]["Id"]) if found else None  # type: ignore[no-untyped-call]
+
+
+def mark_used(engine: Engine, image_id: str, build: str, *, today: date | None = None) -> None:
+    """Write on an image that it is used today.
+
+    Raises:
+        EngineError: it is gone.
+    """
+    from docker.errors import APIError
+
+    day = today or datetime.now(UTC).date()
+    tag = f"used-{day:%Y%m%d}"
+    name = image_name(build)
+    with engine_errors(engine, f"Marking the image {name} as used"):
+        engine.client.tag(image_id, name, "latest")
+        engine.client.tag(image_id, name, tag)
+        for old in engine.client.inspect_image(image_id)["RepoTags"]:  # type: ignore[no-untyped-call]
+            if _USED.search(old) and not old.endswith(f":{tag}"):
+                try:
+                    engine.client.remove_image(old)
+                except APIError as error:
+                    # Another run marks it at the same time.
+                    if error.status_code not in (404, 409):
+                        raise
+
+
+def remove_unused_images(engine: Engine, older_than: timedelta) -> list[str]:
+    """Remove images that the runner built and that no run has used for some time.
+
+    Images that a container still uses, and all that the runner did not build, stay.
+
+    Args:
+        engine: where they are.
+        older_than: how long an image must not have been used; counted from the end of the day of its last use.
+
+    Returns:
+        Ids of the images that are gone.
+    """
+    cutoff = datetime.now(UTC) - older_than
+    with engine_errors(engine, "Removing images that are not used any more"):
+        built = engine.client.images(filters={"label": _built_filter()})
+        return [image["Id"] for image in built if _last_used(image) < cutoff and _remove(engine, image)]
+
+
+def _built_filter() -> list[str]:
+    return [f"{name}={value}" for name, value in BUILT_LABELS.items()]
+
+
+def _last_used(image: Mapping[str, Any]) -> datetime:
+    """The end of the day of the last use; what failed builds left was last used when it was made."""
+    days = [datetime.strptime(day, "%Y%m%d").replace(tzinfo=UTC) for day in _used_days(image)]
+    return max(days) + timedelta(days=1) if days else datetime.fromtimestamp(image["Created"], UTC)
+
+
+def _used_days(image: Mapping[str, Any]) -> Iterator[str]:
+    return (match[1] for name in image.get("RepoTags") or () if (match := _USED.search(name)))
+
+
+def _remove(engine: Engine, image: Mapping[str, Any]) -> bool:
+    from docker.errors import APIError
+
+    if engine.client.containers(all=True, quiet=True, filters={"ancestor": image["Id"]}):
+        return False
+    names = [name for name in image.get("RepoTags") or () if name != "<none>:<none>"]
+    try:
+        for name in names or [image["Id"]]:
+            engine.client.remove_image(name)
+    except APIError as error:
+        # Removed by somebody else, or taken by a container or an image right now.
+        if error.status_code not in (404, 409):
+            raise
+        return False
+    return True
