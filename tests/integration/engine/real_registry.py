@@ -56,7 +56,7 @@ def running_registry(folder: Path, *, login: bool = False) -> Iterator[str]:
 
 
 def push(engine: Engine, image: str, name: str, tag: str, *, login: bool = False) -> str:
-    """Push an image that is here under another name, and forget that name here; gives the digest."""
+    """Push an image that is here under a name, and forget it here with that name; gives the digest."""
     engine.client.tag(image, name, tag)
     auth = {"username": USER, "password": PASSWORD} if login else None
     digest = ""

@@ -64,11 +64,8 @@ class Images:
             entry = tarfile.TarInfo("content")
             entry.size = 1_000_000
             archive.addfile(entry, io.BytesIO(os.urandom(entry.size)))
-        made = json.loads(
-            self.engine.client.import_image_from_data(layer.getvalue(), repository="docker-runner-test/x")
-        )
+        made = json.loads(self.engine.client.import_image_from_data(layer.getvalue()))
         digest = push(self.engine, made["status"], uri, tag, login=login)
-        self.engine.client.remove_image(made["status"], force=True)
         self.names.append(uri)
         return uri, digest
 
