@@ -90,7 +90,7 @@ class Workbench(Installation):
             names = [item.name for item in client.containers.list(all=True, ignore_removed=True)]
         finally:
             client.close()
-        return [name for name in names if self.folder.name in name] + self.workspaces
+        return [name for name in names if self.name in name] + self.workspaces
 
 
 def metadata(table: Table, column: str | None = None) -> dict[str, str]:

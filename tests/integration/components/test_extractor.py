@@ -92,6 +92,28 @@ def test_tables_tell_who_made_them_and_what_their_columns_mean(workbench: Workbe
     assert providers["KBC.createdBy.component.id"] == "system"
 
 
+@pytest.mark.rules("EV-11", "EV-21", "OM-19", "OM-94", "OM-91")
+def test_with_hints_the_same_extractor_writes_new_manifests_and_its_types_become_metadata(
+    workbench: Workbench,
+) -> None:
+    component = workbench.register(
+        "ex-readings", {"default_bucket": True}, dataTypesConfiguration={"dataTypesSupport": "hints"}
+    )
+    workbench.configuration("main", parameters(workbench, "north"), component=component)
+    for _ in range(2):
+        workbench.run("main", component=component)
+    table = workbench.storage.table(f"{BUCKET}.readings_wind")
+    assert (table.columns, table.primary_key, dict(table.types)) == (COLUMNS, ("station", "moment"), {})
+    assert metadata(table)["KBC.description"] == "Readings of wind."
+    assert metadata(table)["quantity"] == "wind"
+    value = metadata(table, "value")
+    assert (value["KBC.datatype.basetype"], value["KBC.datatype.length"]) == ("NUMERIC", "10,2")
+    assert metadata(table, "moment")["KBC.datatype.basetype"] == "INTEGER"
+    assert metadata(table, "moment")["KBC.description"] == "Seconds since the beginning."
+    assert len(readings(workbench, "wind")) == 6
+    assert workbench.storage.table(f"{BUCKET}.stations").primary_key == ("name",)
+
+
 @pytest.mark.rules("RW-2", "RW-3", "RW-10", "ST-7", "EV-12", "OM-80")
 def test_rows_of_one_extractor_have_a_state_each_and_share_the_bucket(workbench: Workbench) -> None:
     component = workbench.register("ex-readings", {"default_bucket": True})

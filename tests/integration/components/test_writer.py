@@ -1,0 +1,80 @@
+"""A writer that fails and still reports what it could not write; and its actions, which answer while somebody waits."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from tests.workbench import Workbench
+
+from docker_runner.errors import ApplicationError, ComponentError
+
+pytestmark = pytest.mark.engine
+
+ACTIONS = ["testConnection", "listBooks", "reset"]
+GOOD, BAD = "account,amount\na,1\nb,2\n", "account,amount\na,1\nb,many\n"
+PASSWORD = "open sesame"
+
+
+def writer(workbench: Workbench, *, password: str = PASSWORD, **parameters: Any) -> str:
+    component = workbench.register("wr-ledger", {"synchronous_actions": ACTIONS})
+    storage = {
+        "input": {"tables": [{"source": "in.c-main.amounts", "destination": "amounts.csv"}]},
+        "output": {"default_bucket": "out.c-ledger"},
+    }
+    secret = workbench.secret(component, password)
+    workbench.configuration(
+        "main", {"parameters": {"#password": secret, **parameters}, "storage": storage}, component=component
+    )
+    return component
+
+
+@pytest.mark.rules("EV-9", "EV-21", "OM-100", "OM-103", "LC-36", "LC-46", "OM-35", "CT-32")
+def test_a_failing_component_keeps_the_table_that_it_always_writes_and_nothing_else(workbench: Workbench) -> None:
+    component = writer(workbench)
+    workbench.load("in.c-main.amounts", BAD)
+    with pytest.raises(ComponentError, match=r"^1 amounts were refused; they are in the table refused\.$"):
+        workbench.run("main", component=component)
+    assert workbench.tables() == ["in.c-main.amounts", "out.c-ledger.refused"]
+    assert workbench.rows("out.c-ledger.refused") == [{"account": "b", "amount": "many", "reason": "not a number"}]
+    assert workbench.state("main", component=component) == {}
+    assert workbench.left_behind() == []
+
+    workbench.load("in.c-main.amounts", GOOD)
+    workbench.run("main", component=component)
+    assert [row["account"] for row in workbench.rows("out.c-ledger.written")] == ["a", "b"]
+    assert len(workbench.rows("out.c-ledger.refused")) == 1
+    assert workbench.state("main", component=component)["component"] == {"written": 2}
+
+
+@pytest.mark.rules("CT-33", "LC-47", "OM-100", "OM-102")
+def test_a_crash_is_no_fault_of_the_users_and_keeps_that_table_too(workbench: Workbench) -> None:
+    component = writer(workbench, stop=True)
+    workbench.load("in.c-main.amounts", BAD)
+    with pytest.raises(ApplicationError, match=r"wr-ledger.*\(2\) (?s:.*)The ledger burst into flames\."):
+        workbench.run("main", component=component)
+    assert workbench.tables() == ["in.c-main.amounts", "out.c-ledger.refused"]
+    assert workbench.state("main", component=component) == {}
+    assert workbench.left_behind() == []
+
+
+@pytest.mark.rules("EV-21", "OM-100")
+def test_without_the_queue_feature_the_package_leaves_write_always_out_and_nothing_is_kept(
+    workbench: Workbench,
+) -> None:
+    component = writer(workbench)
+    workbench.load("in.c-main.amounts", BAD)
+    done = workbench.command("run", f"{component}/main", DOCKER_RUNNER_FEATURES="artifacts,new-native-types")
+    assert done.returncode == 1
+    assert workbench.tables() == ["in.c-main.amounts"]
+
+
+@pytest.mark.rules("LC-46", "LC-47")
+@pytest.mark.parametrize(("stop", "code"), [(False, 1), (True, 2)])
+def test_the_command_line_ends_as_the_component_did(workbench: Workbench, stop: bool, code: int) -> None:
+    component = writer(workbench, stop=stop)
+    workbench.load("in.c-main.amounts", BAD)
+    done = workbench.command("run", f"{component}/main")
+    assert done.returncode == code
+    assert "Error: " in done.stderr
+    assert PASSWORD not in done.stdout + done.stderr
