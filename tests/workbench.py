@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import docker
-from tests.installation import Installation
+from tests.installation import Installation, container_names
 
 from docker_runner.encryption import Encryptor, Scope
 from docker_runner.storage import open_storage
-from docker_runner.storage.base import Commit, FileQuery, FileUpload, Storage, StoredFile, Table
+from docker_runner.storage.base import Commit, FileUpload, Storage, StoredFile, Table
 
 IMAGES = Path(__file__).parent / "images"
 
@@ -69,28 +69,17 @@ class Workbench(Installation):
         commit = Commit(f"{name} {content} {tags}", files=(FileUpload(source, name, tags),))
         return self.storage.commit(commit).files[0]
 
-    def files(self, *tags: str) -> list[StoredFile]:
-        """Stored files that have all these tags, newest first."""
-        return list(self.storage.files(FileQuery(tags=tags)))
-
     def content(self, file: StoredFile) -> bytes:
         """What is in a stored file."""
-        target = self.folder / "downloaded"
-        self.storage.download_file(file.id, target)
-        return target.read_bytes()
+        return self.download(file).read_bytes()
 
     def json(self, name: str) -> Any:
         """The newest stored file of that name, read as JSON."""
-        return json.loads(self.content(next(file for file in self.files() if file.name == name)))
+        return json.loads(self.content([file for file in self.files() if file.name == name][-1]))
 
     def left_behind(self) -> list[str]:
         """Containers and folders of runs of this installation that are still there."""
-        client = docker.from_env()
-        try:
-            names = [item.name for item in client.containers.list(all=True, ignore_removed=True)]
-        finally:
-            client.close()
-        return [name for name in names if self.name in name] + self.workspaces
+        return [name for name in container_names() if self.name in name] + self.workspaces
 
 
 def metadata(table: Table, column: str | None = None) -> dict[str, str]:

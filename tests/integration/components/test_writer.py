@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -78,3 +79,47 @@ def test_the_command_line_ends_as_the_component_did(workbench: Workbench, stop: 
     assert done.returncode == code
     assert "Error: " in done.stderr
     assert PASSWORD not in done.stdout + done.stderr
+
+
+def act(workbench: Workbench, action: str, parameters: dict[str, Any], *, component: str) -> tuple[int, str, str]:
+    """Call an action of the command line as a form would."""
+    file = workbench.folder / "action.json"
+    file.write_text(json.dumps({"parameters": parameters}))
+    done = workbench.command("action", component, action, "--config", str(file))
+    return done.returncode, done.stdout, done.stderr
+
+
+@pytest.mark.rules("LC-70", "LC-71", "LC-72", "LC-74", "LC-75", "LC-76")
+@pytest.mark.parametrize(
+    ("action", "answer"),
+    [
+        ("testConnection", {"message": "The ledger is open.", "type": "success", "status": "success"}),
+        ("listBooks", [{"value": "red", "label": "Red"}, {"value": "black", "label": "Black"}]),
+        ("reset", {"status": "success"}),
+    ],
+)
+def test_an_action_answers_with_the_components_own_json(workbench: Workbench, action: str, answer: Any) -> None:
+    component = writer(workbench)
+    code, said, _ = act(workbench, action, {"#password": PASSWORD, "books": ["red", "black"]}, component=component)
+    assert code == 0
+    assert json.loads(said) == answer
+    assert workbench.tables() == []
+    assert workbench.left_behind() == []
+
+
+@pytest.mark.rules("LC-74", "LC-76", "CT-32")
+def test_an_action_that_fails_says_why(workbench: Workbench) -> None:
+    component = writer(workbench)
+    code, said, error = act(workbench, "testConnection", {"#password": "guess"}, component=component)
+    assert (code, said) == (1, "")
+    assert "The ledger does not know this password." in error
+    assert "Traceback" not in error
+
+
+@pytest.mark.rules("LC-70")
+@pytest.mark.parametrize("action", ["run", "listbooks"])
+def test_only_registered_actions_can_be_called(workbench: Workbench, action: str) -> None:
+    component = writer(workbench)
+    code, said, error = act(workbench, action, {"#password": PASSWORD}, component=component)
+    assert (code, said) == (1, "")
+    assert action in error
