@@ -1,9 +1,9 @@
 """The embedded Storage: a DuckLake, which is Parquet files and a SQL catalogue, used through DuckDB.
 
 A bucket is a schema of the lake, e.g. ``in.c-main``; a table has one column, of texts when it has no types, for each of
-its columns and ``_timestamp``, the time at which the row was last changed. What Storage knows beyond that (keys, metadata, files,
-state, commits) is kept in small tables of the schema ``_docker_runner``, whose rows DuckLake keeps in the
-catalogue itself. So one DuckLake transaction makes everything that a commit brings visible at once.
+its columns and ``_timestamp``, the time at which the row was last changed. What Storage knows beyond that (keys,
+metadata, files, state, commits) is kept in small tables of the schema ``_docker_runner``, whose rows DuckLake keeps in
+the catalogue itself. So one DuckLake transaction makes everything that a commit brings visible at once.
 
 ::
 
