@@ -21,23 +21,41 @@ from docker_runner.project.component import ComponentRegistry
 from docker_runner.project.configuration import Project
 from docker_runner.settings import Settings
 from docker_runner.storage import open_storage
-from docker_runner.storage.base import Commit, FileQuery, StateKey, StoredFile, TableLoad
+from docker_runner.storage.base import Commit, FileQuery, FileUpload, StateKey, StoredFile, TableLoad
 
 SCRIPT_IMAGE = "docker-runner-test/script"
 SCRIPT_DOCKERFILE = """FROM {base}
 CMD ["python3", "-uc", "import json; c = json.load(open('/data/config.json')); exec(c['parameters']['script'])"]
 """
 SCRIPT = "test.script"
+YAML_IMAGE = "docker-runner-test/yaml"
+YAML_SCRIPT = """
+config = open("/data/config.yml").read()
+print(config)
+print(open("/data/in/state.yml").read())
+secret = next(line.split(": ")[1] for line in config.splitlines() if "#p" in line)
+open("/data/out/state.yml", "w").write(f"n: 1\\n'#t': {secret}\\n")
+open("/data/out/usage.yml", "w").write("- metric: calls\\n  value: 2\\n")
+"""
+YAML = "test.yaml"
 
 
 def build_script_image(base: str) -> None:
     """Build the image whose containers run the Python code in ``parameters.script``."""
+    _build(SCRIPT_DOCKERFILE.format(base=base), SCRIPT_IMAGE)
+
+
+def build_yaml_image(base: str) -> None:
+    """Build the image whose containers show their config file and state, and leave a state and usage, as YAML."""
+    _build(f"FROM {base}\nCMD {json.dumps(['python3', '-uc', YAML_SCRIPT])}\n", YAML_IMAGE)
+
+
+def _build(dockerfile: str, image: str) -> None:
     import docker
 
     client = docker.from_env()
     try:
-        dockerfile = io.BytesIO(SCRIPT_DOCKERFILE.format(base=base).encode())
-        client.images.build(fileobj=dockerfile, tag=f"{SCRIPT_IMAGE}:latest", rm=True)
+        client.images.build(fileobj=io.BytesIO(dockerfile.encode()), tag=f"{image}:latest", rm=True)
     finally:
         client.close()
 
@@ -182,6 +200,11 @@ class Installation:
     def files(self, *tags: str) -> list[StoredFile]:
         """Stored files with these tags, oldest first."""
         return list(reversed(open_storage(self.settings.storage).files(FileQuery(tags=tags))))
+
+    def store_file(self, source: Path, *tags: str) -> None:
+        """Store a file with tags."""
+        commit = Commit(key=os.urandom(8).hex(), files=(FileUpload(source, source.name, tags),))
+        open_storage(self.settings.storage).commit(commit)
 
     def download(self, file: StoredFile) -> Path:
         """Fetch a stored file; give the copy."""

@@ -14,6 +14,7 @@ from docker_runner.errors import ApplicationError
 _SECONDS = 120
 _ATTEMPTS = 3
 _PAUSE_SECONDS = (60, 180)
+_COMMANDS = "chown -R {user} /data /tmp && chmod -R u+rwX /data /tmp"
 
 
 def container_user(uid: int) -> str:
@@ -67,11 +68,10 @@ def normalise_in_container(spec: ContainerSpec, engine: Engine, *, user: str) ->
     """Give the folders of a container to a user, by commands of its own image that run as root."""
     from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random
 
-    commands = f"chown -R {user} /data /tmp && chmod -R u+rwX /data /tmp"
     helper = replace(
         spec,
         name=f"{spec.name}-permissions",
-        command=("sh", "-c", commands),
+        command=("sh", "-c", _COMMANDS.format(user=user)),
         user="0:0",
         environment={},
         network="none",

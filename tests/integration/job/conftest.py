@@ -4,12 +4,19 @@ import os
 from pathlib import Path
 
 import pytest
-from tests.installation import Installation, build_script_image
+from tests.installation import Installation, build_script_image, build_yaml_image
+
+BASE_IMAGE = os.environ.get("DOCKER_RUNNER_BASE_IMAGE") or "docker-runner/base:latest"
 
 
 @pytest.fixture(scope="session")
 def script_image() -> None:
-    build_script_image(os.environ.get("DOCKER_RUNNER_BASE_IMAGE") or "docker-runner/base:latest")
+    build_script_image(BASE_IMAGE)
+
+
+@pytest.fixture(scope="session")
+def yaml_image() -> None:
+    build_yaml_image(BASE_IMAGE)
 
 
 @pytest.fixture
