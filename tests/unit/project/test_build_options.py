@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,6 +13,7 @@ from tests.builders import ProjectBuilder, component
 
 from docker_runner.errors import ConfigurationError
 from docker_runner.project.build_options import BuildPlan, build_plan, declared_values
+from docker_runner.project.component import Component
 
 ADDRESS = "https://example.com/app.git"
 CIPHER = "KBC::ComponentSecure::abc"
@@ -308,3 +313,25 @@ def test_a_wrong_value_is_found_before_anything_runs(
         built.job()
     assert (error.value.file, error.value.key) == (str(file), key)
     assert "hunter2" not in str(error.value)
+
+
+def documented(schema: str) -> Iterator[Any]:
+    """The samples of the documentation."""
+    text = (Path(__file__).parents[3] / "docs" / "images.md").read_text()
+    for block in re.findall(r"```json\n(.*?)```", text.split("## Images from git")[1], re.DOTALL):
+        sample = json.loads(block)
+        if ("data" in sample) == (schema == "component"):
+            yield sample
+
+
+@pytest.mark.rules("IG-31")
+def test_the_documented_component_and_its_configuration_work() -> None:
+    (sample,) = documented("component")
+    (configuration,) = documented("configuration")
+    options = Component.from_document(sample).build_options
+    assert options is not None
+    made = build_plan(
+        options, declared_values(options, parameters=configuration["parameters"], runtime=configuration["runtime"])
+    )
+    assert (made.repository, made.version) == ("https://github.com/my-team/forecast.git", "1.2.0")
+    assert made.username == "robot"

@@ -66,7 +66,7 @@ def test_unknown_keys_of_a_definition_are_ignored() -> None:
     assert found.reads_storage
 
 
-@pytest.mark.rules("CD-5", "CD-6", "LC-82", "PR-4", "D3")
+@pytest.mark.rules("CD-5", "CD-6", "LC-82", "PR-4", "D3", "IG-2")
 @pytest.mark.parametrize(
     ("image", "tag", "reference", "digest"),
     [

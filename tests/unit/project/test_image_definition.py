@@ -78,3 +78,11 @@ def test_a_server_may_be_written_in_every_usual_way(uri: str, server: str) -> No
     login = {"username": "u", "#password": CIPHER, "server": server}
     component(definition={"type": "dockerhub", "uri": uri, "repository": login})
     assert registry_of(uri) == server_host(server)
+
+
+@pytest.mark.rules("CD-7")
+@pytest.mark.parametrize("name", [None, "replicated/foo", 7])
+def test_a_name_in_a_replicated_registry_is_accepted_and_changes_nothing(name: Any) -> None:
+    assert component(definition={"type": "dockerhub", "uri": "a/b", "name": name}).image().reference == "a/b:latest"
+    with pytest.raises(ConfigurationError, match=r"data\.definition\.name"):
+        component(definition={"type": "dockerhub", "uri": "a/b", "name": ["x"]})
