@@ -330,8 +330,6 @@ def test_the_documented_component_and_its_configuration_work() -> None:
     (configuration,) = documented("configuration")
     options = Component.from_document(sample).build_options
     assert options is not None
-    made = build_plan(
-        options, declared_values(options, parameters=configuration["parameters"], runtime=configuration["runtime"])
-    )
+    made = build_plan(options, declared_values(options, **configuration))
     assert (made.repository, made.version) == ("https://github.com/my-team/forecast.git", "1.2.0")
     assert made.username == "robot"
