@@ -101,8 +101,9 @@ class Private:
         self.installation.configuration("main", {}, component=COMPONENT)
 
     def define_with_login(self, password: str, **definition: Any) -> None:
-        encryptor = Encryptor.from_environment(self.installation.settings.home, create=True)
-        cipher = encryptor.encrypt_value(password, Scope(component=COMPONENT), kind="ComponentSecure")
+        done = self.installation.command("encrypt", "--component", COMPONENT, "--definition", "--value", input=password)
+        cipher = done.stdout.strip()
+        assert cipher.startswith("KBC::ComponentSecure::"), done.stderr
         self.define(**{"tag": "1.0", "repository": {"username": USER, "#password": cipher}, **definition})
 
     def pull(self, **tools: Any) -> PreparedImage:
