@@ -88,7 +88,10 @@ def run_action(
         )
         _tell(outcome, redactor, tools)
         judge_stage(run, _hidden(outcome, redactor))
-    return _answer(outcome.stdout_tail, redactor)
+    text = outcome.stdout_tail
+    if component.data["logging"]["type"] == "gelf":
+        text = _last_document(text, redactor, tools)
+    return _answer(text, redactor)
 
 
 def _refuse_unknown(component: Component, action: str) -> None:
@@ -135,6 +138,29 @@ def _tell(outcome: ContainerOutcome, redactor: Redactor, tools: Tools) -> None:
     for line in redactor.redact(outcome.stderr_tail).splitlines():
         if line.strip():
             lines.log(logging.ERROR, "%s", line)
+
+
+def _last_document(text: str, redactor: Redactor, tools: Tools) -> str:
+    """The answer of a component that was made to log into a GELF server (CD-20): its last line.
+
+    There is no such server here, so Keboola's clients log to stdout, where what they say as they start would spoil the
+    answer that is printed last. What stands before it is shown as log.
+    """
+    *said, last = text.strip().splitlines() or [""]
+    if not said or _is_json(text):
+        return text
+    lines = tools.log.getChild("component")
+    for line in said:
+        lines.info("%s", redactor.redact(line))
+    return last
+
+
+def _is_json(text: str) -> bool:
+    try:
+        parse_json(text, file="stdout")
+    except ConfigurationError:
+        return False
+    return True
 
 
 def _answer(text: str, redactor: Redactor) -> Any:

@@ -17,8 +17,10 @@ GOOD, BAD = "account,amount\na,1\nb,2\n", "account,amount\na,1\nb,many\n"
 PASSWORD = "open sesame"
 
 
-def writer(workbench: Workbench, *, password: str = PASSWORD, **parameters: Any) -> str:
-    component = workbench.register("wr-ledger", {"synchronous_actions": ACTIONS})
+def writer(
+    workbench: Workbench, *, password: str = PASSWORD, logging: dict[str, Any] | None = None, **parameters: Any
+) -> str:
+    component = workbench.register("wr-ledger", {"synchronous_actions": ACTIONS, "logging": logging or {}})
     storage = {
         "input": {"tables": [{"source": "in.c-main.amounts", "destination": "amounts.csv"}]},
         "output": {"default_bucket": "out.c-ledger"},
@@ -123,3 +125,23 @@ def test_only_registered_actions_can_be_called(workbench: Workbench, action: str
     code, said, error = act(workbench, action, {"#password": PASSWORD}, component=component)
     assert (code, said) == (1, "")
     assert action in error
+
+
+@pytest.mark.rules("CD-20", "LC-75")
+def test_what_a_component_meant_for_a_gelf_server_is_no_part_of_its_answer(workbench: Workbench) -> None:
+    component = writer(workbench, logging={"type": "gelf"})
+    talkative = {"#password": PASSWORD, "talkative": True}
+    code, said, log = act(workbench, "testConnection", talkative, component=component)
+    assert code == 0, log
+    assert json.loads(said)["message"] == "The ledger is open."
+    assert "Opening the ledger with [hidden]." in log
+
+
+@pytest.mark.rules("LC-75")
+def test_a_component_that_mixes_its_answer_with_its_log_is_told_so(workbench: Workbench) -> None:
+    component = writer(workbench)
+    talkative = {"#password": PASSWORD, "talkative": True}
+    code, said, log = act(workbench, "testConnection", talkative, component=component)
+    assert (code, said) == (2, "")
+    assert "The component's answer is not JSON" in log
+    assert PASSWORD not in log

@@ -12,12 +12,18 @@ from keboola.component.sync_actions import MessageType, SelectElement, Validatio
 KEY_PASSWORD = "#password"
 KEY_BOOKS = "books"
 KEY_STOP = "stop"
+KEY_TALKATIVE = "talkative"
 
 REFUSED_COLUMNS = ["account", "amount", "reason"]
 
 
 class Component(ComponentBase):
     """Writes amounts into a ledger that does not take everything."""
+
+    def __init__(self):
+        super().__init__()
+        if self.configuration.parameters.get(KEY_TALKATIVE):
+            logging.info("Opening the ledger with %s.", self.configuration.parameters[KEY_PASSWORD])
 
     def run(self):
         self.connect()
