@@ -98,10 +98,11 @@ class ProjectBuilder:
         component_id: str = "vendor.ex-foo",
         config_id: str = "main",
         vault: Path | None = None,
+        branch: str = "",
     ) -> Job:
         """Resolve a job of a configuration."""
         return resolve_job(
-            self.project,
+            Project(self.directory, branch=branch),
             self.registry,
             component_id=component_id,
             config_id=config_id,

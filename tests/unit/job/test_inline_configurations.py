@@ -56,6 +56,12 @@ def test_an_empty_one_counts_as_not_given(built: ProjectBuilder) -> None:
             built.job(request, config_id="")
 
 
+@pytest.mark.rules("RW-9")
+def test_a_row_without_a_configuration_is_refused(built: ProjectBuilder) -> None:
+    with pytest.raises(UserError, match=r"Name a configuration of vendor\.ex-foo"):
+        built.job(JobRequest(rows=("r",)), config_id="")
+
+
 @pytest.mark.rules("CF-38", "CF-33")
 def test_it_is_checked_like_a_stored_one_and_errors_name_its_file(built: ProjectBuilder) -> None:
     with pytest.raises(ConfigurationError, match=r"^configData: Unknown key 'paramters'"):

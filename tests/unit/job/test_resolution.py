@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from docker_runner.errors import ConfigurationError, NotFoundError, UserError
 from docker_runner.job.definition import Job, Mode
 from docker_runner.job.resolution import JobRequest, described
 from docker_runner.project.variables import VariableValues
+
+BLOCKED = "dev-branch-job-blocked"
 
 
 def processors(**positions: list[Any]) -> dict[str, Any]:
@@ -188,6 +191,36 @@ def test_whatever_is_wrong_the_file_of_the_row_is_named(built: ProjectBuilder, c
         built.job()
     assert re.match(rf"{file}(:1)?: ", str(error.value))
     assert problem in str(error.value)
+
+
+@pytest.mark.rules("LC-3", "LC-4", "LC-40", "LC-42", "BR-12")
+def test_what_is_wrong_is_told_in_the_order_of_the_steps(built: ProjectBuilder) -> None:
+    content = {
+        "shared_code_id": "s",
+        "shared_code_row_ids": ["r"],
+        "parameters": ["{{ vault.v }}"],
+        "storage": {"unknown": 1},
+    }
+    shared = "dev/other/keboola.shared-code/s"
+    vault = built.folder / "vault.json"
+
+    def share_code() -> None:
+        built.write(f"{shared}/config.json", {})
+        built.write(f"{shared}/rows/r/config.json", {"code_content": []})
+
+    steps: list[tuple[str, Callable[[], object]]] = [
+        ("'vendor.new' is not registered", lambda: built.component("vendor.new", root={"features": [BLOCKED]})),
+        ("cannot be run in development branches", lambda: built.component("vendor.new")),
+        ("no configuration vendor.new/main", lambda: built.write("dev/other/vendor.new/main/config.json", content)),
+        ("no configuration keboola.shared-code/s", share_code),
+        ("no value: vault.v", lambda: write(vault, {"v": "1"})),
+        ("storage: Unknown key 'unknown'", lambda: None),
+    ]
+    built.write("dev/meta.json", {"isDefault": False})
+    for problem, repair in steps:
+        with pytest.raises(UserError, match=problem):
+            built.job(component_id="vendor.new", branch="dev", vault=vault)
+        repair()
 
 
 @pytest.mark.rules("LC-40", "LC-41")

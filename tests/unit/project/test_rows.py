@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from tests.builders import ProjectBuilder
 
@@ -72,6 +73,69 @@ def test_every_value_of_the_row_is_in_the_result_and_nothing_is_made_up(
     result = paths(merged(root, row))
     assert paths(row).items() <= result.items()
     assert result.keys() <= paths(root).keys() | paths(row).keys()
+
+
+def replaced_recursively(root: Any, row: Any) -> Any:
+    """The rule said otherwise: lists are maps by position, and the row's scalars are put in one by one."""
+    result = json.loads(json.dumps(root))
+    for path, value in leaves(row):
+        result = put(result, path, value)
+    return result
+
+
+def leaves(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[tuple[Any, ...], Any]]:
+    """Every scalar and every empty map or list with its path."""
+    if not isinstance(value, dict | list) or not value:
+        return [(path, value)]
+    items = list(value.items() if isinstance(value, dict) else enumerate(value))
+    return [leaf for key, item in items for leaf in leaves(item, (*path, key))]
+
+
+def put(target: Any, path: tuple[Any, ...], value: Any) -> Any:
+    """The target with one value replaced; where the path leads through something else, a map or list is made."""
+    if not path:
+        is_empty = isinstance(value, dict | list)
+        return target if is_empty and isinstance(target, type(value)) else value
+    key, *rest = path
+    wanted: Any = [] if isinstance(key, int) else {}
+    if not isinstance(target, type(wanted)):
+        target = wanted
+    if isinstance(target, dict):
+        return {**target, key: put(target[key], tuple(rest), value) if key in target else make(tuple(rest), value)}
+    before, after = target[:key], target[key + 1 :]
+    return [*before, put(target[key], tuple(rest), value) if key < len(target) else make(tuple(rest), value), *after]
+
+
+def make(path: tuple[Any, ...], value: Any) -> Any:
+    """The value below a path of its own."""
+    for key in reversed(path):
+        value = [value] if isinstance(key, int) else {key: value}
+    return value
+
+
+ALIKE = st.dictionaries(
+    st.sampled_from(["a", "b"]),
+    st.lists(st.dictionaries(st.sampled_from("xy"), SCALARS | st.lists(SCALARS, max_size=3), max_size=2), max_size=3)
+    | st.dictionaries(st.sampled_from("xy"), SCALARS | st.lists(SCALARS, max_size=3), max_size=2)
+    | SCALARS,
+    max_size=2,
+)
+
+
+@pytest.mark.rules("RW-3", "TV-1")
+@given(ALIKE, ALIKE)
+def test_merging_is_putting_each_value_of_the_row_in_its_place(root: dict[str, Any], row: dict[str, Any]) -> None:
+    assume(not mixes(root, row))
+    assert merged(root, row) == replaced_recursively(root, row)
+
+
+def mixes(root: Any, row: Any) -> bool:
+    """Whether a map meets a list, which the rule says nothing of."""
+    if isinstance(root, dict) and isinstance(row, dict):
+        return any(mixes(root[key], row[key]) for key in root.keys() & row.keys())
+    if isinstance(root, list) and isinstance(row, list):
+        return any(mixes(*pair) for pair in zip(root, row, strict=False))
+    return isinstance(root, dict | list) and isinstance(row, dict | list)
 
 
 @pytest.mark.rules("RW-3")

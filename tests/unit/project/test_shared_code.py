@@ -89,6 +89,13 @@ def test_wrong_code_is_named(library: ProjectBuilder, row: Any, problem: str) ->
         inserted(library, [])
 
 
+@pytest.mark.rules("SC-8")
+def test_loading_is_told_with_the_ids(library: ProjectBuilder, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", logger="docker_runner")
+    inserted(library, ["{{x}}"])
+    assert "Inserting the shared code x, y of lib." in caplog.messages
+
+
 @pytest.mark.parametrize("rows", ["x", 5, {"x": 1}])
 def test_row_ids_that_are_no_list_are_refused(library: ProjectBuilder, rows: Any) -> None:
     with pytest.raises(ConfigurationError, match=r"shared_code_row_ids: Must be a list"):

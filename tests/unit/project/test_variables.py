@@ -120,7 +120,7 @@ def test_a_raw_value_may_be_a_piece_of_json(shop: ProjectBuilder) -> None:
     assert replaced(shop, {"t": "{{{a}}}"}, values)[0] == {"t": "x", "more": "y"}
 
 
-@pytest.mark.rules("VR-10", "D1")
+@pytest.mark.rules("VR-10", "VR-13", "D1")
 def test_keys_are_replaced_and_empty_maps_stay_maps(shop: ProjectBuilder) -> None:
     parameters = {"k{{a}}": {}, "l": [], "c": "{{! comment }}{{#a}}yes{{/a}}{{=<% %>=}}<%b%>"}
     assert replaced(shop, parameters, variables_values_id="default")[0] == {"k1": {}, "l": [], "c": "yes2"}
