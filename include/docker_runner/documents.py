@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date
@@ -18,6 +19,8 @@ from docker_runner.positions import holds, line_of
 from docker_runner.schemas import load_schema, violations, with_defaults
 
 HIDDEN = "[hidden]"
+_HALVES = re.compile(r"\\u[dD][89a-fA-F]")
+_HALF = re.compile(r"\\u[dD][89abAB]..(?!\\u[dD][c-fC-F])|(?<!\\u[dD][89abAB]..)\\u[dD][c-fC-F]..")
 
 Files = Sequence[Path | str]
 
@@ -75,12 +78,27 @@ def parse_json(text: str, *, file: Path | str) -> Any:
         ConfigurationError: the text is not JSON; names the line and column.
     """
     try:
-        return json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
+        document = json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
     except json.JSONDecodeError as error:
         place = f"line {error.lineno}, column {error.colno}"
         raise ConfigurationError(f"This is not valid JSON ({place}): {error.msg}.", file=file) from None
     except (ValueError, RecursionError) as error:
         raise ConfigurationError(f"This is not valid JSON: {error}.", file=file) from None
+    _refuse_half_characters(document, text, file=file)
+    return document
+
+
+def _refuse_half_characters(document: Any, text: str, *, file: Path | str) -> None:
+    r"""Refuse escapes such as ``\ud83d`` without their other half: no file, table or log could hold such a text."""
+    if not _HALVES.search(text):
+        return
+    try:
+        json.dumps(document, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        found = _HALF.search(text)
+        place = f" (line {text.count(chr(10), 0, found.start()) + 1})" if found else ""
+        problem = f"An escape is half a character{place}: characters beyond \\uffff are written as two escapes."
+        raise ConfigurationError(problem, file=file) from None
 
 
 def parse_document(text: str, *, extension: str, file: Path | str) -> Any:
@@ -101,7 +119,7 @@ def _parse_yaml(text: str, *, file: Path | str) -> Any:
 
     try:
         # Dates become texts, as they are in JSON; everything else that JSON cannot hold is refused.
-        return json.loads(json.dumps(yaml.safe_load(text), default=_moment_as_text, allow_nan=False))
+        document = json.loads(json.dumps(yaml.safe_load(text), default=_moment_as_text, allow_nan=False))
     except yaml.MarkedYAMLError as error:
         # The error's own text quotes the line, which may hold a secret.
         mark = error.problem_mark
@@ -111,6 +129,8 @@ def _parse_yaml(text: str, *, file: Path | str) -> Any:
         raise ConfigurationError("This is not valid YAML: it holds characters that YAML forbids.", file=file) from None
     except (TypeError, ValueError, RecursionError) as error:
         raise ConfigurationError(f"This YAML holds what JSON could not: {error}.", file=file) from None
+    _refuse_half_characters(document, text, file=file)
+    return document
 
 
 def _moment_as_text(value: Any) -> str:
