@@ -5,7 +5,6 @@ from __future__ import annotations
 import codecs
 import csv
 import io
-from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,41 +24,6 @@ class Rewritten:
     source: CsvSource
     records: int
     longest_bytes: int
-
-
-def ends_safely(file: CsvFile, dialect: Dialect, *, longest_bytes: int) -> bool:
-    """Whether DuckDB's reader can be trusted with the end of a file.
-
-    It leaves out, without an error, a last record that is larger than its buffer (duckdb#25825) and, with one
-    thread, a last record whose enclosure is not closed.
-
-    Args:
-        file: the file.
-        dialect: its dialect.
-        longest_bytes: how long the last record may be.
-    """
-    enclosure = dialect.enclosure.encode()
-    last_chunks: deque[bytes] = deque(maxlen=longest_bytes // _CHUNK_BYTES + 1)
-    enclosures = size = 0
-    with file.open() as raw:
-        while chunk := raw.read(_CHUNK_BYTES):
-            enclosures += chunk.count(enclosure) if enclosure else 0
-            size += len(chunk)
-            last_chunks.append(chunk)
-    if enclosures % 2:
-        return False
-    if size <= longest_bytes:
-        return True
-    # Outside of all fields is a line end with an even number of enclosures behind it.
-    tail = b"".join(last_chunks)[-longest_bytes:].rstrip(b"\r\n")
-    line_end = file.newline[-1].encode()
-    end, behind = len(tail), 0
-    while (start := tail.rfind(line_end, 0, end)) >= 0:
-        behind += tail.count(enclosure, start, end) if enclosure else 0
-        if behind % 2 == 0:
-            return True
-        end = start
-    return False
 
 
 def rewrite(source: CsvSource, new_file: Iterator[Path]) -> Rewritten:

@@ -163,11 +163,14 @@ def _first_record(path: Path, dialect: Dialect) -> tuple[CsvFile, tuple[str, ...
             yield line
 
     with open_plain(path, gzipped=gzipped) as raw:
-        # "replace": what is not UTF-8 is reported with its line when the rows are read.
-        text = io.TextIOWrapper(raw, encoding="utf-8-sig", errors="replace", newline="")
+        # What is not UTF-8 behind the first record is reported with its line when the rows are read.
+        text = io.TextIOWrapper(raw, encoding="utf-8-sig", errors="surrogateescape", newline="")
         try:
             record: list[str] = next(dialect.reader(remember(text)), [])
         except csv.Error as error:
             raise UserError(f"{path.name}, line 1: the quoting is broken ({error}).") from None
+    wrong = next((character for field in record for character in field if "\udc80" <= character <= "\udcff"), "")
+    if wrong:
+        raise UserError(f"{path.name}, line 1: the text is not UTF-8 (byte 0x{ord(wrong) - 0xDC00:x}).")
     end = next((end for end in ("\r\n", "\n", "\r") if lines[0].endswith(end)), "\n")
     return CsvFile(path, gzipped, end), tuple(record)

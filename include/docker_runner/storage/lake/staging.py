@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 from docker_runner.errors import StorageError, UserError
 from docker_runner.storage.lake import sql
 from docker_runner.storage.lake.conversion import Conversion
-from docker_runner.storage.lake.csv_check import ends_safely, find_record, rewrite
+from docker_runner.storage.lake.csv_check import find_record, rewrite
 from docker_runner.storage.lake.csv_source import CsvFile, CsvSource
+from docker_runner.storage.lake.csv_structure import delimiters_between_fields
 
 if TYPE_CHECKING:
     from docker_runner.storage.lake.connection import Connection
@@ -152,12 +153,16 @@ class StagedTable:
         import duckdb
 
         source = self._source
-        if all(ends_safely(file, source.dialect, longest_bytes=_LINE_BYTES) for file in source.files):
-            for parallel in (True, False):
-                try:
-                    return self._copy(numbered_rows, parallel=parallel)
-                except duckdb.InvalidInputException:
-                    continue
+        counts = [delimiters_between_fields(file, source.dialect, longest_bytes=_LINE_BYTES) for file in source.files]
+        for parallel in (True, False):
+            if None in counts:
+                break
+            try:
+                path, rows = self._copy(numbered_rows, parallel=parallel)
+            except duckdb.InvalidInputException:
+                continue
+            if numbered_rows or self._is_all_of(source, rows, delimiters=sum(filter(None, counts))):
+                return path, rows
         rewritten = rewrite(source, self._new_files())
         self._source = rewritten.source
         self._line_bytes = max(rewritten.longest_bytes + 1, _LINE_BYTES)
@@ -165,6 +170,11 @@ class StagedTable:
         if rows != rewritten.records and not numbered_rows:
             raise StorageError(f"Of {rewritten.records} records of a CSV only {rows} could be read.")
         return path, rows
+
+    def _is_all_of(self, source: CsvSource, rows: int, *, delimiters: int) -> bool:
+        """Whether rows that were read are all of a source, with all fields."""
+        headers = len(source.files) if source.header else 0
+        return delimiters == (rows + headers) * (len(source.columns) - 1)
 
     def _new_parquet(self) -> Path:
         return self._connection.scratch.new_file(".parquet")

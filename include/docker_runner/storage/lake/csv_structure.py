@@ -1,0 +1,104 @@
+"""Whether DuckDB's reader can be trusted with a CSV: it takes files that no CSV reader should take.
+
+Without any error it leaves out the rows behind an enclosure that stands inside an unenclosed field, a last record that
+is larger than its buffer (duckdb#25825), and with one thread a last record that is not closed; it drops surplus empty
+fields at the end of a record, and blanks around enclosures.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+
+from docker_runner.storage.lake.csv_source import CsvFile, Dialect
+
+_CHUNK_BYTES = 1 << 20
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+
+class _Outside:
+    """Looks at what stands outside of enclosures, chunk by chunk."""
+
+    def __init__(self, dialect: Dialect, newline: str) -> None:
+        self._delimiter, self._enclosure = dialect.delimiter.encode(), dialect.enclosure.encode()
+        self._newline = newline.encode()
+        content = rb"[^\r\n" + re.escape(self._delimiter + self._enclosure) + b"]"
+        enclosure = re.escape(self._enclosure)
+        # It begins with the enclosure, so that the search jumps from one to the next.
+        self._misplaced = re.compile(enclosure + b"(?:" + content + b"|(?<=" + content + enclosure + b"))")
+        # The begin of a file is as good a place for a field as the begin of a line.
+        self._before = b"\n"
+        self._inside = False
+        self._is_misplaced = False
+        self._returns = self._feeds = self._pairs = 0
+        self.delimiters = 0
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether enclosures stand where they may, the last one is closed, and all line ends are alike."""
+        if self._newline == b"\n":
+            alike = not self._returns
+        elif self._newline == b"\r":
+            alike = not self._feeds
+        else:
+            alike = self._returns == self._feeds == self._pairs
+        return alike and not self._inside and not self._is_misplaced
+
+    def look_at(self, chunk: bytes) -> None:
+        """Take the next chunk of the file."""
+        text, before = chunk, self._before
+        if self._enclosure:
+            parts = chunk.split(self._enclosure)
+            text = self._enclosure.join(parts[self._inside :: 2])
+            if len(parts) > 1:
+                before = self._enclosure if self._inside else before
+                self._inside ^= len(parts) % 2 == 0
+                text += self._enclosure if self._inside else b""
+            elif self._inside:
+                return
+            self._is_misplaced = self._is_misplaced or bool(self._misplaced.search(before + text))
+        self.delimiters += text.count(self._delimiter)
+        self._returns += text.count(b"\r")
+        self._feeds += text.count(b"\n")
+        if self._newline == b"\r\n":
+            self._pairs += (before + text).count(b"\r\n")
+        self._before = (before + text)[-1:]
+
+
+def delimiters_between_fields(file: CsvFile, dialect: Dialect, *, longest_bytes: int) -> int | None:
+    """Count the delimiters outside of enclosures; None when DuckDB's reader is not to be trusted with the file.
+
+    Every record of n fields has n - 1 of them, so the count tells whether all records were read, and all of each.
+
+    Args:
+        file: the file.
+        dialect: its dialect.
+        longest_bytes: how long the last record may be.
+    """
+    outside = _Outside(dialect, file.newline)
+    last_chunks: deque[bytes] = deque(maxlen=longest_bytes // _CHUNK_BYTES + 1)
+    size = 0
+    with file.open() as raw:
+        while chunk := raw.read(_CHUNK_BYTES):
+            outside.look_at(chunk.removeprefix(_BYTE_ORDER_MARK) if not size else chunk)
+            size += len(chunk)
+            last_chunks.append(chunk)
+    if not outside.is_clean:
+        return None
+    if size > longest_bytes and not _last_record_is_short(b"".join(last_chunks)[-longest_bytes:], file, dialect):
+        return None
+    return outside.delimiters
+
+
+def _last_record_is_short(tail: bytes, file: CsvFile, dialect: Dialect) -> bool:
+    """Whether the last record begins in the tail of a file."""
+    # Outside of all fields is a line end with an even number of enclosures behind it.
+    enclosure, line_end = dialect.enclosure.encode(), file.newline[-1].encode()
+    tail = tail.rstrip(b"\r\n")
+    end, behind = len(tail), 0
+    while (start := tail.rfind(line_end, 0, end)) >= 0:
+        behind += tail.count(enclosure, start, end) if enclosure else 0
+        if behind % 2 == 0:
+            return True
+        end = start
+    return False

@@ -1,0 +1,105 @@
+"""A CSV is read as a strict reader reads it, or refused: no row and no field is ever left out without a word."""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from tests.builders import write
+
+from docker_runner.errors import UserError
+from docker_runner.storage.base import TableLoad
+from docker_runner.storage.lake import csv_structure
+from docker_runner.storage.lake.connection import Connection
+from docker_runner.storage.lake.csv_source import open_source
+from docker_runner.storage.lake.location import parse_location
+from docker_runner.storage.lake.staging import StagedTable
+
+Rows = list[tuple[str, ...]]
+
+
+def read(connection: Connection, file: Path) -> Rows | None:
+    try:
+        staged = StagedTable(connection, open_source(TableLoad("in.c-main.t", file)))
+        return sorted(tuple(map(str, row)) for row in connection.run(f"SELECT * FROM {staged.relation}"))
+    except UserError:
+        return None
+    finally:
+        connection.scratch.clear()
+
+
+def expected(text: str, columns: int) -> Rows | None:
+    """What Python's strict reader makes of the rows; None when it refuses the file."""
+    try:
+        records = list(csv.reader(io.StringIO(text, newline=""), strict=True))[1:]
+    except csv.Error:
+        return None
+    full = [tuple(record) if record else ("",) for record in records if record or columns == 1]
+    return sorted(full) if all(len(record) == columns for record in full) else None
+
+
+@pytest.fixture(scope="module")
+def connection(tmp_path_factory: pytest.TempPathFactory) -> Connection:
+    return Connection(parse_location(f"ducklake:sqlite:{tmp_path_factory.mktemp('lake')}/catalog.sqlite"))
+
+
+FIELD = st.text('ab",\n é', max_size=4)
+MARKS = st.sampled_from(["", " ", '"', ",", "\n", "\r", "\r\n", '""', ' "', '" ', '",', ',"'])
+
+
+@st.composite
+def almost_csv(draw: st.DrawFn) -> tuple[int, str]:
+    """A CSV with one to three columns, and with something that does not belong there."""
+    columns = draw(st.integers(1, 3))
+    rows = draw(st.lists(st.lists(FIELD, min_size=columns, max_size=columns), max_size=4))
+    written = io.StringIO(newline="")
+    quoting = draw(st.sampled_from([csv.QUOTE_ALL, csv.QUOTE_MINIMAL]))
+    csv.writer(written, quoting=quoting, lineterminator="\n").writerows(rows)
+    text = written.getvalue()
+    for _ in range(draw(st.integers(0, 2))):
+        place = draw(st.integers(0, len(text)))
+        text = text[:place] + draw(MARKS) + text[place:]
+    return columns, ",".join("abc"[:columns]) + "\n" + text
+
+
+@pytest.mark.rules("OM-74", "OM-77")
+@given(almost_csv(), st.sampled_from([1, 2, 3, 1 << 20]))
+@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_no_row_and_no_field_is_left_out_or_changed(
+    connection: Connection, tmp_path: Path, made: tuple[int, str], chunk: int
+) -> None:
+    columns, text = made
+    before, csv_structure._CHUNK_BYTES = csv_structure._CHUNK_BYTES, chunk
+    try:
+        assert read(connection, write(tmp_path / "t.csv", text.encode())) == expected(text, columns)
+    finally:
+        csv_structure._CHUNK_BYTES = before
+
+
+@pytest.mark.rules("OM-74")
+@pytest.mark.parametrize(
+    "rows",
+    ['a",",\nx,y\n', ' a",",\nx,y\n', '""a","a\nx,y\n', "a,b,\n", "a,b,,,\nx,y\n", 'a,"b" \nx,y\n', ',"b" ,\n'],
+)
+def test_what_duckdb_takes_without_a_word_is_refused(connection: Connection, tmp_path: Path, rows: str) -> None:
+    assert read(connection, write(tmp_path / "t.csv", f"k,v\n{rows}")) is None
+
+
+@pytest.mark.rules("OM-77")
+def test_blanks_around_enclosures_are_part_of_the_text(connection: Connection, tmp_path: Path) -> None:
+    assert read(connection, write(tmp_path / "t.csv", 'k,v\na, "b"\n')) == [("a", ' "b"')]
+
+
+@pytest.mark.rules("OM-77")
+def test_a_byte_order_mark_before_an_enclosed_header_is_no_trouble(
+    connection: Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise AssertionError("the slow way was taken")
+
+    monkeypatch.setattr("docker_runner.storage.lake.staging.rewrite", refuse)
+    assert read(connection, write(tmp_path / "t.csv", '\ufeff"k","v"\n"a","b ""c"""\n')) == [("a", 'b "c"')]
