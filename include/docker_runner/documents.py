@@ -242,6 +242,18 @@ def id_text(value: Any) -> str:
     return "" if value in (None, "", "0", 0, False, [], {}) else scalar_text(value)
 
 
+def id_at(document: Mapping[str, Any], key: str) -> str:
+    """The id under a key of a document that has not been checked yet; see :func:`id_text`.
+
+    Raises:
+        ConfigurationError: it is a map or a list.
+    """
+    value = document.get(key)
+    if value and isinstance(value, Mapping | list):
+        raise ConfigurationError(f"Must be an id, not {'a map' if isinstance(value, Mapping) else 'a list'}.", key=key)
+    return id_text(value)
+
+
 def walk_secrets(document: Any, path: str = "") -> Iterator[tuple[str, Any]]:
     """Yield ``(dotted path, value)`` of every scalar under a key that starts with ``#``, at any depth (EN-1)."""
     if isinstance(document, Mapping):

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from docker_runner.documents import checked, id_text, read_json
+from docker_runner.documents import checked, id_at, read_json
 from docker_runner.errors import ConfigurationError, NotFoundError
 from docker_runner.project.blocks import has_code, scripts_of
 from docker_runner.project.code_links import target_component
@@ -26,7 +26,7 @@ def with_shared_code(configuration: dict[str, Any], project: Project) -> dict[st
         NotFoundError: the shared code or one of its rows does not exist (SC-2).
         ConfigurationError: a piece of shared code is wrong.
     """
-    shared_id = id_text(configuration.get("shared_code_id"))
+    shared_id = id_at(configuration, "shared_code_id")
     given = configuration.get("shared_code_row_ids") or []
     if not isinstance(given, list):
         raise ConfigurationError("Must be a list of ids.", key="shared_code_row_ids")

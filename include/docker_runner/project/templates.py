@@ -29,6 +29,7 @@ def render(configuration: dict[str, Any], values: Mapping[str, str]) -> tuple[di
     from pystache.parser import ParsingError
 
     template = json.dumps(configuration, ensure_ascii=False)
+    _refuse_open_end(template)
     renderer = pystache.Renderer(escape=_json_escaped, missing_tags=MissingTags.strict, partials={})
     missing: list[str] = []
     while True:
@@ -37,7 +38,9 @@ def render(configuration: dict[str, Any], values: Mapping[str, str]) -> tuple[di
             break
         except KeyNotFoundError as error:
             if '"' in error.key or error.key in missing:
-                raise ConfigurationError(f"A placeholder is not closed or has no name: {error.key[:40]!r}.") from None
+                # Behind a quote stands other text of the configuration, which may hold a secret.
+                shown = error.key.partition('"')[0][:40]
+                raise ConfigurationError(f"A placeholder is not closed or has no name: {shown!r}.") from None
             missing.append(error.key)
         except TemplateNotFoundError:
             raise ConfigurationError("Placeholders may not name other templates ({{> name}}).") from None
@@ -54,6 +57,14 @@ def render(configuration: dict[str, Any], values: Mapping[str, str]) -> tuple[di
             "keep quotes and line ends safe."
         ) from None
     return rendered, []
+
+
+def _refuse_open_end(template: str) -> None:
+    """Refuse a last placeholder without an end, which would stay as it is; other delimiters may mean another thing."""
+    begin = template.rfind("{{")
+    if begin >= 0 and "}}" not in template[begin:] and "{{=" not in template:
+        shown = template[begin:].partition('"')[0][:40]
+        raise ConfigurationError(f"A placeholder is not closed: {shown!r}.")
 
 
 def _empty(names: list[str]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from docker_runner.documents import checked, id_text, read_object, scalar_text
+from docker_runner.documents import checked, id_at, read_object, scalar_text
 from docker_runner.errors import NotFoundError, UserError
 from docker_runner.project.configuration import Project
 from docker_runner.project.entries import VARIABLES_COMPONENT
@@ -47,14 +47,14 @@ def with_variables(
         UserError: values are missing (VR-4, VR-7, D21) or break the configuration (VR-9).
     """
     configuration, secrets, missing = (vault or Vault()).rendered(configuration)
-    variables_id = id_text(configuration.get("variables_id"))
+    variables_id = id_at(configuration, "variables_id")
     if not variables_id:
         _refuse_missing(missing)
         if given.inline or given.row_id:
             raise UserError("Values of variables were given, but the configuration has no variables.")
         return configuration, secrets
     declared = _declared(project, variables_id)
-    stored_row = id_text(configuration.get("variables_values_id")) or stored_values_id
+    stored_row = id_at(configuration, "variables_values_id") or stored_values_id
     values = _values(given, variables_id, stored_row=stored_row, project=project)
     without = [name for name in declared if name not in values]
     if without:
