@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 from typing import Any
 
 import docker
@@ -11,7 +12,7 @@ from tests.installation import SCRIPT, SCRIPT_IMAGE, Installation
 
 from docker_runner.errors import ConfigurationError, UserError
 from docker_runner.storage import open_storage
-from docker_runner.storage.base import BaseType, FileQuery
+from docker_runner.storage.base import BaseType, Commit, FileQuery, FileUpload
 
 pytestmark = pytest.mark.engine
 
@@ -234,3 +235,50 @@ def test_what_storage_refuses_names_the_table_and_a_storage_that_fails_is_worth_
     assert done.returncode == 2
     assert done.stderr.splitlines()[-1].startswith("Error: ")
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.rules("BR-4", "BR-5", "BR-8", "BR-14", "OF-7", "IF-29", "OM-80")
+def test_a_development_branch_writes_into_buckets_and_tags_of_its_own(
+    installation: Installation, tmp_path: Path
+) -> None:
+    def stored(*tags: str) -> list[str]:
+        return [file.name for file in open_storage(installation.settings.storage).files(FileQuery(tags=tags))]
+
+    (tmp_path / "in.txt").write_text("")
+    upload = FileUpload(tmp_path / "in.txt", "in.txt", ("todo",))
+    installation.tools().storage.commit(Commit("in", files=(upload,)))
+    code = script("id\n1\n", {"write_always": True}, "open('/data/out/files/f.txt', 'w').write('')\n")
+    content: dict[str, Any] = {
+        "parameters": {"script": code},
+        "storage": {
+            "input": {"files": [{"tags": ["todo"], "processed_tags": ["done"]}]},
+            "output": {
+                "tables": [{"source": "t.csv", "destination": "out.c-main.t", "incremental": True}],
+                "files": [{"source": "f.txt", "tags": ["mine"]}],
+            },
+        },
+    }
+    installation.script("kept", "print(1)")
+    installation.configuration("branched", content, branch="dev")
+    installation.variables["DOCKER_RUNNER_BRANCH"] = "dev"
+    for _ in range(2):
+        installation.run("branched")
+    assert installation.rows("out.c-dev-main.t") == [{"id": "1"}, {"id": "1"}]
+    assert installation.tables() == ["out.c-dev-main.t"]
+    assert (stored("dev-mine", "dev-runId: run-1"), stored("mine")) == (["f.txt", "f.txt"], [])
+    assert (stored("dev-done"), stored("done")) == (["in.txt"], [])
+    table = open_storage(installation.settings.storage).table("out.c-dev-main.t")
+    marks = {item.key: item.value for item in table.metadata if item.key.endswith("branch.id")}
+    assert marks == {"KBC.createdBy.branch.id": "dev", "KBC.lastUpdatedBy.branch.id": "dev"}
+    # A bucket of that name that is nobody's is left alone, also when the row fails.
+    installation.load("out.c-dev-other.t", "id\n7\n")
+    content["storage"]["output"]["tables"][0]["destination"] = "out.c-other.t"
+    installation.configuration("branched", content, branch="dev")
+    with pytest.raises(UserError, match=r"out\.c-dev-other belongs to no development branch"):
+        installation.run("branched")
+    content["parameters"] = {"script": code + "raise SystemExit('broken')"}
+    installation.configuration("branched", content, branch="dev")
+    with pytest.raises(UserError, match="broken"):
+        installation.run("branched")
+    assert installation.rows("out.c-dev-other.t") == [{"id": "7"}]
+    assert [line for line in installation.lines if "belongs to no development branch" in line]
