@@ -239,7 +239,7 @@ def lines_shown() -> Iterator[None]:
 
 def id_text(value: Any) -> str:
     """An id or tag of a configuration as text; empty when it is not given: null, ``""``, ``0``, ``"0"`` or false."""
-    return "" if value in (None, "", "0", 0, False, [], {}) else scalar_text(value)
+    return "" if falsy(value) else scalar_text(value)
 
 
 def id_at(document: Mapping[str, Any], key: str) -> str:
@@ -252,6 +252,11 @@ def id_at(document: Mapping[str, Any], key: str) -> str:
     if value and isinstance(value, Mapping | list):
         raise ConfigurationError(f"Must be an id, not {'a map' if isinstance(value, Mapping) else 'a list'}.", key=key)
     return id_text(value)
+
+
+def falsy(value: Any) -> bool:
+    """Whether a value of a configuration counts as not given: null, empty, zero or false, also as the text ``0``."""
+    return not value or value == "0"
 
 
 def walk_secrets(document: Any, path: str = "") -> Iterator[tuple[str, Any]]:

@@ -13,6 +13,7 @@
 | ``DOCKER_RUNNER_BRANCH`` | folder of the project's branch that is run | the default branch |
 | ``DOCKER_RUNNER_FEATURES`` | features of the project, comma separated | ``queuev2,artifacts,new-native-types`` |
 | ``DOCKER_RUNNER_VAULT`` | JSON file with the values of ``{{ vault.… }}`` | ``<home>/vault.json`` |
+| ``DOCKER_RUNNER_MAX_EXPORT_BYTES`` | size of the largest table that a component may get | ``100000000000`` |
 | ``DOCKER_RUNNER_KBC_URL`` | Keboola Storage for components that talk to it themselves | none |
 | ``DOCKER_RUNNER_KBC_TOKEN`` | token for it, given to components with ``forward_token`` only | none |
 | ``DOCKER_RUNNER_KBC_TOKEN_DESCRIPTION`` | what such components are told of the token | none |
@@ -32,6 +33,7 @@ from pathlib import Path
 
 from docker_runner.errors import UserError
 
+DEFAULT_MAX_EXPORT_BYTES = 100_000_000_000
 DEFAULT_FEATURES = ("queuev2", "artifacts", "new-native-types")
 
 
@@ -65,6 +67,7 @@ class Settings:
     docker_conn_id: str = ""
     branch: str = ""
     features: tuple[str, ...] = DEFAULT_FEATURES
+    max_export_bytes: int = DEFAULT_MAX_EXPORT_BYTES
     forwarded_token: ForwardedToken = ForwardedToken()
 
     @classmethod
@@ -93,6 +96,7 @@ class Settings:
             docker_conn_id=env.get("DOCKER_RUNNER_DOCKER_CONN_ID", ""),
             branch=env.get("DOCKER_RUNNER_BRANCH", ""),
             features=_features(env.get("DOCKER_RUNNER_FEATURES")),
+            max_export_bytes=_max_export_bytes(env.get("DOCKER_RUNNER_MAX_EXPORT_BYTES")),
             forwarded_token=ForwardedToken(
                 token=env.get("DOCKER_RUNNER_KBC_TOKEN", ""),
                 url=env.get("DOCKER_RUNNER_KBC_URL", ""),
@@ -107,3 +111,12 @@ def _features(text: str | None) -> tuple[str, ...]:
     if text is None:
         return DEFAULT_FEATURES
     return tuple(name for part in text.split(",") if (name := part.strip()))
+
+
+def _max_export_bytes(text: str | None) -> int:
+    """The size of the largest table that may be exported (IM-27)."""
+    if not text:
+        return DEFAULT_MAX_EXPORT_BYTES
+    if not text.isdecimal():
+        raise UserError(f"DOCKER_RUNNER_MAX_EXPORT_BYTES must be a number of bytes, e.g. 1000000000, not {text!r}.")
+    return int(text)

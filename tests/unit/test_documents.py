@@ -45,7 +45,7 @@ def inputs(*tables: Any) -> dict[str, Any]:
         ({"storage": {"zzz": {}}}, "storage", "Unknown key 'zzz'; known keys are input, output."),
         (inputs(TABLE, {}), "storage.input.tables[1]", "The key 'source' is missing."),
         (inputs({"source": ""}), "storage.input.tables[0].source", "Must not be empty."),
-        (inputs({**TABLE, "columns": "id"}), "storage.input.tables[0].columns", 'Must be a list, not "id".'),
+        (inputs({**TABLE, "columns": "id"}), "storage.input.tables[0].columns", 'Must be a list or null, not "id".'),
         (
             inputs({**TABLE, "where_operator": "gt"}),
             "storage.input.tables[0].where_operator",

@@ -36,3 +36,12 @@ def test_variables_win_and_the_rest_follows_the_home() -> None:
 def test_a_privileged_or_senseless_user_is_refused(uid: str) -> None:
     with pytest.raises(UserError, match=r"DOCKER_RUNNER_UID must be .* e\.g\. 1000"):
         Settings.from_environment({"DOCKER_RUNNER_UID": uid})
+
+
+@pytest.mark.rules("IM-27")
+def test_the_largest_table_has_a_hundred_gigabytes_unless_said_otherwise() -> None:
+    assert Settings.from_environment({}).max_export_bytes == 100_000_000_000
+    assert Settings.from_environment({"DOCKER_RUNNER_MAX_EXPORT_BYTES": "5"}).max_export_bytes == 5
+    for wrong in ("5 GB", "-1", "1e9"):
+        with pytest.raises(UserError, match="DOCKER_RUNNER_MAX_EXPORT_BYTES must be a number of bytes"):
+            Settings.from_environment({"DOCKER_RUNNER_MAX_EXPORT_BYTES": wrong})

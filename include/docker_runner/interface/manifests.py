@@ -38,7 +38,7 @@ def input_table_manifest(table: Table, columns: Sequence[str]) -> dict[str, Any]
         table: the source table.
         columns: the exported columns, in file order.
     """
-    description = next((item.value for item in table.metadata if item.key == "KBC.description"), "")
+    description = _description(table.metadata)
     return {
         "id": table.id,
         "uri": f"docker-runner://tables/{table.id}",
@@ -51,16 +51,62 @@ def input_table_manifest(table: Table, columns: Sequence[str]) -> dict[str, Any]
         **({"description": description} if description else {}),
         "columns": list(columns),
         "metadata": [_metadata_item(item) for item in table.metadata],
-        "column_metadata": {
-            name: [_metadata_item(item) for item in table.column_metadata.get(name, ())] for name in columns
-        },
-        "schema": [],
+        "column_metadata": {name: _column_metadata(table, name) for name in columns},
+        "schema": [_column(table, name) for name in columns] if table.types else [],
     }
+
+
+def _description(metadata: Sequence[MetadataItem]) -> str:
+    return next((item.value for item in metadata if item.key == "KBC.description"), "")
+
+
+def _column(table: Table, name: str) -> dict[str, Any]:
+    """A column of a typed table in ``schema`` (IM-56).
+
+    Length and default stand with the base type, so that a component may hand the column on as it is (OM-91).
+    """
+    column: dict[str, Any] = {"name": name}
+    kind = table.types.get(name)
+    if kind:
+        base = {"type": kind.base.value}
+        if kind.length:
+            base["length"] = kind.length
+        if kind.default is not None:
+            base["default"] = kind.default
+        column |= {"data_type": {"base": base}, "nullable": kind.nullable}
+    column["primary_key"] = name in table.primary_key
+    description = _description(table.column_metadata.get(name, ()))
+    return {**column, "description": description} if description else column
+
+
+def _column_metadata(table: Table, name: str) -> list[dict[str, Any]]:
+    """Metadata of a column (IM-55); the type of a typed column is told there too, for components that know no schema.
+
+    What the component that made the column said of its type itself stays as it is.
+    """
+    items = list(table.column_metadata.get(name, ()))
+    kind = table.types.get(name)
+    if kind:
+        # Truth values are written as PHP writes them.
+        hints = {
+            "type": kind.base.value,
+            "nullable": "1" if kind.nullable else "",
+            "basetype": kind.base.value,
+            "length": kind.length,
+            "default": kind.default,
+        }
+        said = {item.key for item in items}
+        items += [
+            MetadataItem(key, value, "storage", table.created)
+            for hint, value in hints.items()
+            if (key := f"KBC.datatype.{hint}") not in said and value is not None and (value or hint == "nullable")
+        ]
+    return [_metadata_item(item) for item in items]
 
 
 def _metadata_item(item: MetadataItem) -> dict[str, Any]:
     return {
-        "id": item.id,
+        "id": item.id if item.id is not None else f"{item.provider}.{item.key}",
         "key": item.key,
         "value": item.value,
         "provider": item.provider,

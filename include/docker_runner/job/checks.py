@@ -11,10 +11,10 @@ from docker_runner.documents import Files, located, problems, walk_secrets
 from docker_runner.encryption import refuse_plain_secrets
 from docker_runner.errors import ConfigurationError, UserError
 from docker_runner.job.artifacts import refuse_wrong_artifacts
+from docker_runner.mapping.input_checks import refuse_wrong_input
 from docker_runner.mapping.output_checks import refuse_wrong_output
 from docker_runner.project.configuration import Configuration, Row
 from docker_runner.project.parsing import completed
-from docker_runner.project.unsupported import refuse_unsupported_configuration
 from docker_runner.schemas import violations
 
 
@@ -52,7 +52,7 @@ def effective_problems(content: Mapping[str, Any], *, files: Files) -> Iterator[
         return
     parsed = completed(content)
     checks: tuple[Callable[[], None], ...] = (
-        partial(refuse_unsupported_configuration, parsed),
+        partial(refuse_wrong_input, parsed),
         partial(refuse_wrong_output, parsed),
         partial(refuse_wrong_artifacts, parsed),
     )

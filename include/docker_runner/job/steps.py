@@ -26,8 +26,8 @@ from docker_runner.job.state import decrypted_state, forget_stored_state, stored
 from docker_runner.job.tools import Tools
 from docker_runner.job.unload import Unloading
 from docker_runner.job.workspace import RowWorkspace, Workspace
-from docker_runner.mapping.input_files import load_files
-from docker_runner.mapping.input_tables import load_tables
+from docker_runner.mapping.input_files import FileReader
+from docker_runner.mapping.input_tables import TableReader
 
 Manifest = dict[str, Any]
 _SHOWN_CHARACTERS = 20_000
@@ -123,12 +123,17 @@ def _load_tables(work: RowWork) -> Manifest:
     folder = folders.clear_staged("tables")
     forget_stored_state(folders)
     state = stored_state(row, folders, tools)
-    loaded = load_tables(
-        row.mapping("input", "tables"), storage=tools.storage, folder=folder, state=state, extension=row.extension
+    reader = TableReader(
+        storage=tools.storage,
+        folder=folder,
+        state=state,
+        max_bytes=tools.settings.max_export_bytes,
+        log=tools.log,
+        extension=row.extension,
+        branch=row.branch_prefix,
+        branch_buckets_allowed="dev-mapping-allowed" in row.component.features,
     )
-    for table in loaded:
-        tools.log.info("Fetched table %(source)s: %(rows)s rows, %(bytes)s bytes -> %(destination)s.", table)
-    return {"tables": loaded}
+    return {"tables": reader.load(row.mapping("input", "tables"))}
 
 
 def _load_files(work: RowWork) -> Manifest:
@@ -136,13 +141,15 @@ def _load_files(work: RowWork) -> Manifest:
     folder = folders.clear_staged("files")
     forget_stored_state(folders)
     state = stored_state(row, folders, tools)
-    loaded = load_files(
-        row.mapping("input", "files"), storage=tools.storage, folder=folder, state=state, extension=row.extension
+    reader = FileReader(
+        storage=tools.storage,
+        folder=folder,
+        state=state,
+        log=tools.log,
+        extension=row.extension,
+        branch=row.branch_prefix,
     )
-    for item in loaded:
-        for file in item["files"]:
-            tools.log.info("Fetched file %(id)s: %(bytes)s bytes -> %(destination)s.", file)
-    return {"files": loaded}
+    return {"files": reader.load(row.mapping("input", "files"))}
 
 
 def _write_config(work: RowWork) -> Manifest:

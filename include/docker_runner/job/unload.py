@@ -16,7 +16,7 @@ from docker_runner.job.stages import redactor_of, store_last_snapshot
 from docker_runner.job.state import kept_new_state, may_be_stored, stored_state
 from docker_runner.job.tools import Tools
 from docker_runner.job.workspace import RowWorkspace
-from docker_runner.mapping.branches import branch_tags, refuse_foreign_buckets
+from docker_runner.mapping.branches import refuse_foreign_buckets
 from docker_runner.mapping.input_files import file_states, tags_to_add
 from docker_runner.mapping.input_tables import table_states
 from docker_runner.mapping.output_files import file_uploads, system_tags, table_file_uploads
@@ -179,8 +179,14 @@ class Unloading:
         return {self.row.state_key: new}
 
     def _tags_to_add(self, files: Loaded) -> dict[int, tuple[str, ...]]:
-        """Marks of processed input files (IF-29), which carry the branch as all tags that are written do (BR-8)."""
-        return {file_id: branch_tags(tags, self.row.branch_prefix) for file_id, tags in tags_to_add(files).items()}
+        """Marks of processed input files (IF-29)."""
+        return tags_to_add(
+            self.row.mapping("input", "files"),
+            files,
+            storage=self.tools.storage,
+            branch=self.row.branch_prefix,
+            log=self.tools.log,
+        )
 
     def _variables(self, output: Path) -> dict[str, Scalar]:
         """The output variables (OM-78); secrets in them are hidden, because whoever sees the run sees them."""

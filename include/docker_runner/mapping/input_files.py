@@ -2,142 +2,167 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from docker_runner.errors import ConfigurationError, NotFoundError
-from docker_runner.interface.manifests import input_file_manifest, write_manifest
-from docker_runner.mapping.moments import moment
+from docker_runner.errors import ApplicationError, ConfigurationError, RunnerError, UserError
+from docker_runner.interface.manifests import SUFFIX, input_file_manifest, write_manifest
+from docker_runner.mapping.branch_sources import branch_query
+from docker_runner.mapping.branches import branch_tags
+from docker_runner.mapping.input_file_options import InputFiles, input_files
 from docker_runner.storage.base import FileQuery, Storage, StoredFile
 
-DEFAULT_LIMIT = 100
+_LONGEST_NAME = 255 - len(SUFFIX)
 
 
-def load_files(
-    items: Sequence[Mapping[str, Any]],
-    *,
-    storage: Storage,
-    folder: Path,
-    state: Mapping[str, Any],
-    extension: str = "json",
-) -> list[dict[str, Any]]:
-    """Write the mapped files and their manifests into a folder (IF-20..IF-28).
+@dataclass(frozen=True)
+class FileReader:
+    """Reads files for one row of a job.
 
-    Args:
-        items: ``storage.input.files`` with defaults filled in.
+    Attributes:
         storage: where the files are.
         folder: ``in/files`` of the data folder; must be empty.
-        state: the stored state document, for adaptive loads.
+        state: the stored state document, for adaptive loads (IF-22).
+        log: is told what was fetched.
         extension: format of the manifests.
-
-    Returns:
-        For each item ``{tags, files: [{id, destination, bytes}], last_id, processed_tags}``.
-
-    Raises:
-        UserError: a mapping is wrong (IF-9..IF-13).
+        branch: id of the development branch; empty in the default branch (BR-6).
     """
+
+    storage: Storage
+    folder: Path
+    state: Mapping[str, Any]
+    log: logging.Logger
+    extension: str = "json"
+    branch: str = ""
+
+    def load(self, items: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        """Write the mapped files and their manifests into the folder (IF-20..IF-28).
+
+        Args:
+            items: ``storage.input.files`` with defaults filled in.
+
+        Returns:
+            For each item ``{tags, files: [{id, destination, bytes}], last_id}``.
+
+        Raises:
+            UserError: a mapping is wrong (IF-9..IF-15), or Storage refuses it (IF-32).
+            ApplicationError: a file cannot be downloaded (IF-27).
+        """
+        wanted = _understood(items, branch=self.branch)
+        if not wanted:
+            return []
+        loaded = []
+        for item in wanted:
+            query = replace(item.query, since_id=_last_id(item, self.state) if item.adaptive else None)
+            found = _found(item, query, storage=self.storage, branch=self.branch, log=self.log)
+            missing = sorted(set(query.ids) - {file.id for file in found})
+            if missing:
+                self.log.warning("There is no file %s in Storage.", ", ".join(str(file_id) for file_id in missing))
+            files = [self._load(file) for file in found]
+            last_id = str(max((file["id"] for file in files), default=""))
+            loaded.append({"tags": [dict(tag) for tag in item.identifier], "files": files, "last_id": last_id})
+        self.log.info("All files were fetched.")
+        return loaded
+
+    def _load(self, file: StoredFile) -> dict[str, Any]:
+        target = self.folder / _file_name(file)
+        try:
+            self.storage.download_file(file.id, target)
+            write_manifest(target, input_file_manifest(file), extension=self.extension)
+        except (RunnerError, OSError) as error:
+            # It was there a moment ago: whatever happened is nothing that the mapping's author could change.
+            raise ApplicationError(f"The file {file.name} ({file.id}) could not be downloaded: {error}") from error
+        self.log.info("Fetched file %s: %s bytes.", target.name, file.size_bytes)
+        return {"id": file.id, "destination": f"in/files/{target.name}", "bytes": file.size_bytes}
+
+
+def _understood(items: Sequence[Mapping[str, Any]], *, branch: str) -> list[InputFiles]:
     now = datetime.now(UTC)
-    queries = [
-        file_query(item, key=f"storage.input.files[{index}]", state=state, now=now) for index, item in enumerate(items)
+    return [
+        input_files(item, key=f"storage.input.files[{index}]", now=now, branch=branch)
+        for index, item in enumerate(items)
     ]
-    loaded = []
-    for item, query in zip(items, queries, strict=True):
-        found = storage.files(query)
-        _refuse_missing(query, found)
-        files = [_load(file, storage=storage, folder=folder, extension=extension) for file in found]
-        loaded.append(
-            {
-                "tags": tags_identifier(item),
-                "files": files,
-                "last_id": str(max((file["id"] for file in files), default="")),
-                "processed_tags": [str(tag) for tag in item.get("processed_tags") or []],
-            }
-        )
-    return loaded
 
 
-def _refuse_missing(query: FileQuery, found: Sequence[StoredFile]) -> None:
-    """Files that are named by id must be there (IF-4)."""
-    missing = sorted(set(query.ids) - {file.id for file in found})
-    if missing:
-        raise NotFoundError(f"There is no file {', '.join(str(file_id) for file_id in missing)} in Storage.")
+def _found(
+    item: InputFiles, query: FileQuery, *, storage: Storage, branch: str, log: logging.Logger
+) -> Sequence[StoredFile]:
+    """The files of an item, newest first; what Storage refuses is told with the item's key (IF-32)."""
+    try:
+        query = branch_query(query, processed_tags=item.processed_tags, branch=branch, storage=storage, log=log)
+        return storage.files(query)
+    except UserError as error:
+        key = f"{item.key}.query" if item.query.query else item.key
+        raise ConfigurationError(f"This cannot be imported from Storage: {error}", key=key) from error
 
 
-def _load(file: StoredFile, *, storage: Storage, folder: Path, extension: str) -> dict[str, Any]:
-    target = folder / f"{file.id}_{Path(file.name).name}"
-    storage.download_file(file.id, target)
-    write_manifest(target, input_file_manifest(file), extension=extension)
-    return {"id": file.id, "destination": f"in/files/{target.name}", "bytes": file.size_bytes}
+def _file_name(file: StoredFile) -> str:
+    """``<id>_<name>`` (IF-25); a name so long that its manifest could not be written loses characters in its middle."""
+    name = f"{file.id}_{Path(file.name).name}"
+    while len(name.encode()) > _LONGEST_NAME:
+        middle = len(name) // 2
+        name = name[:middle] + name[middle + 1 :]
+    return name
 
 
-def file_query(item: Mapping[str, Any], *, key: str, state: Mapping[str, Any], now: datetime) -> FileQuery:
-    """Understand one item of ``storage.input.files`` (IF-1..IF-13).
-
-    Raises:
-        ConfigurationError: options contradict each other, or nothing says which files are meant.
-    """
-    tags = [str(tag) for tag in item.get("tags") or []]
-    source_tags = (item.get("source") or {}).get("tags") or []
-    ids = [str(file_id) for file_id in item.get("file_ids") or []]
-    since = item.get("changed_since")
-    if item.get("query"):
-        raise ConfigurationError("Full-text queries are not offered; select files by tags.", key=f"{key}.query")
-    if not (tags or source_tags or ids):
-        raise ConfigurationError("Say which files: give tags, source.tags or file_ids.", key=key)
-    if tags and source_tags:
-        raise ConfigurationError("Give tags or source.tags, not both.", key=f"{key}.tags")
-    if ids and (tags or source_tags or since or item.get("limit")):
-        raise ConfigurationError("file_ids may be combined only with processed_tags.", key=f"{key}.file_ids")
-    if not item.get("overwrite", True):
-        raise ConfigurationError("Must be true: files are written into an empty folder.", key=f"{key}.overwrite")
-    wrong = [file_id for file_id in ids if not file_id.isdigit()]
-    if wrong:
-        raise ConfigurationError(f"File ids are numbers, not {wrong[0]!r}.", key=f"{key}.file_ids")
-    adaptive = since == "adaptive"
-    return FileQuery(
-        tags=tuple(tags or [tag["name"] for tag in source_tags if tag["match"] == "include"]),
-        without_tags=tuple(tag["name"] for tag in source_tags if tag["match"] == "exclude"),
-        ids=tuple(int(file_id) for file_id in ids),
-        since_id=_last_id(item, state) if adaptive else None,
-        created_since=moment(since, now=now, key=f"{key}.changed_since") if since and not adaptive else None,
-        limit=int(item.get("limit") or len(ids) or DEFAULT_LIMIT),
-    )
+def _last_id(item: InputFiles, state: Mapping[str, Any]) -> int | None:
+    known = _known(state, [dict(tag) for tag in item.identifier])
+    if known is None:
+        return None
+    last_id = str(known["lastImportId"])
+    if not last_id.isdecimal():
+        raise ConfigurationError(f"Must be the id of a file, not {last_id!r}.", key="lastImportId in the state")
+    return int(last_id)
 
 
-def tags_identifier(item: Mapping[str, Any]) -> list[dict[str, str]]:
-    """What identifies an item in the state: its list of tags, in order (IF-23)."""
-    if item.get("tags"):
-        return [{"name": str(tag)} for tag in item["tags"]]
-    return [dict(tag) for tag in (item.get("source") or {}).get("tags") or []]
-
-
-def _last_id(item: Mapping[str, Any], state: Mapping[str, Any]) -> int | None:
-    known = state.get("storage", {}).get("input", {}).get("files", [])
-    ids = [str(entry["lastImportId"]) for entry in known if entry["tags"] == tags_identifier(item)]
-    if ids and not ids[0].isdecimal():
-        raise ConfigurationError(f"Must be the id of a file, not {ids[0]!r}.", key="lastImportId in the state")
-    return int(ids[0]) if ids else None
+def _known(state: Mapping[str, Any], tags: list[dict[str, str]]) -> Mapping[str, Any] | None:
+    """What the state remembers of an item with exactly these tags in this order (IF-23, BR-7)."""
+    entries = state.get("storage", {}).get("input", {}).get("files", [])
+    return next((entry for entry in entries if entry["tags"] == tags), None)
 
 
 def file_states(loaded: Sequence[Mapping[str, Any]], state: Mapping[str, Any]) -> list[dict[str, Any]]:
     """What the state remembers of every item; an item that found nothing keeps its former entry (IF-24)."""
-    known = state.get("storage", {}).get("input", {}).get("files", [])
     states = []
     for item in loaded:
+        known = _known(state, item["tags"])
         if item["last_id"]:
             states.append({"tags": item["tags"], "lastImportId": item["last_id"]})
-        else:
-            states.extend([entry for entry in known if entry["tags"] == item["tags"]][:1])
+        elif known:
+            states.append(dict(known))
     return states
 
 
-def tags_to_add(loaded: Sequence[Mapping[str, Any]]) -> dict[int, tuple[str, ...]]:
-    """Tags that mark files as processed, by file id (IF-29)."""
-    return {
-        int(file["id"]): tuple(item["processed_tags"])
-        for item in loaded
-        if item["processed_tags"]
-        for file in item["files"]
-    }
+def tags_to_add(
+    items: Sequence[Mapping[str, Any]],
+    loaded: Sequence[Mapping[str, Any]],
+    *,
+    storage: Storage,
+    branch: str = "",
+    log: logging.Logger,
+) -> dict[int, tuple[str, ...]]:
+    """Tags that mark files as processed, by file id (IF-7, IF-29).
+
+    They go to every file that was read, and to those that the same options find now, without what the state
+    remembers: files that were created meanwhile too.
+
+    Args:
+        items: ``storage.input.files`` with defaults filled in.
+        loaded: what :meth:`FileReader.load` returned for them.
+        storage: where the files are.
+        branch: id of the development branch, which prefixes the tags (BR-8); empty in the default branch.
+        log: is told which tags a branch looks for.
+    """
+    tags: dict[int, dict[str, None]] = {}
+    for item, done in zip(_understood(items, branch=branch), loaded, strict=True):
+        if not item.processed_tags:
+            continue
+        ids = tuple(int(file["id"]) for file in done["files"])
+        read = storage.files(FileQuery(ids=ids, limit=len(ids))) if ids else ()
+        for file in (*read, *_found(item, item.query, storage=storage, branch=branch, log=log)):
+            tags.setdefault(file.id, {}).update(dict.fromkeys(branch_tags(item.processed_tags, branch)))
+    return {file_id: tuple(names) for file_id, names in tags.items()}

@@ -2,155 +2,160 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from docker_runner.documents import scalar_text
-from docker_runner.errors import ConfigurationError
+from docker_runner.errors import ApplicationError, ConfigurationError, UserError
 from docker_runner.interface.manifests import input_table_manifest, write_manifest
+from docker_runner.mapping.branch_sources import branch_source, refuse_branch_buckets
+from docker_runner.mapping.input_table_options import InputTable, input_table
 from docker_runner.mapping.moments import moment
-from docker_runner.storage.base import Operator, Storage, Table, Where
+from docker_runner.storage.base import Exported, Storage, Table
 
 
 @dataclass(frozen=True)
-class InputTable:
-    """One item of ``storage.input.tables``, understood."""
+class TableReader:
+    """Reads tables for one row of a job.
 
-    source: str
-    destination: str
-    columns: tuple[str, ...]
-    where: Where | None
-    changed_since: datetime | None
-    limit: int | None
-
-
-def load_tables(
-    items: Sequence[Mapping[str, Any]],
-    *,
-    storage: Storage,
-    folder: Path,
-    state: Mapping[str, Any],
-    extension: str = "json",
-) -> list[dict[str, Any]]:
-    """Write the mapped tables and their manifests into a folder.
-
-    All items are understood and all tables found before the first one is written.
-
-    Args:
-        items: ``storage.input.tables`` with defaults filled in.
+    Attributes:
         storage: where the tables are.
         folder: ``in/tables`` of the data folder; must be empty.
         state: the stored state document, for adaptive loads (IM-30).
         extension: format of the manifests.
-
-    Returns:
-        For each item ``{source, destination, rows, bytes, columns, last_import_date}``; the date was read before the
-        export began (IM-31).
-
-    Raises:
-        UserError: a mapping is wrong, or names what does not exist (IM-39).
+        branch: id of the development branch; empty in the default branch (BR-3).
+        branch_buckets_allowed: buckets of development branches may be named (BR-9).
+        max_bytes: size of the largest table that may be exported (IM-27).
+        log: is told what was fetched (IM-38).
     """
-    now = datetime.now(UTC)
-    plans: list[tuple[InputTable, Table]] = []
-    for index, item in enumerate(items):
-        key = f"storage.input.tables[{index}]"
-        plan = input_table(item, key=key, state=state, now=now)
-        table = storage.table(plan.source)
-        unknown = [name for name in plan.columns if name not in table.columns]
-        if unknown:
-            known = ", ".join(table.columns)
+
+    storage: Storage
+    folder: Path
+    state: Mapping[str, Any]
+    max_bytes: int
+    log: logging.Logger
+    extension: str = "json"
+    branch: str = ""
+    branch_buckets_allowed: bool = False
+
+    def load(self, items: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        """Write the mapped tables and their manifests into the folder (IM-25..IM-39).
+
+        All items are understood and all tables found and measured before the first one is written.
+
+        Args:
+            items: ``storage.input.tables`` with defaults filled in.
+
+        Returns:
+            For each item ``{source, destination, rows, bytes, columns, last_import_date}``: the table that was read,
+            which in a branch may be the branch's own, and the date of its last import before the export (IM-31).
+
+        Raises:
+            UserError: a mapping is wrong, or Storage refuses it; names the key (IM-39, LC-44).
+            ApplicationError: a file or manifest cannot be written.
+        """
+        now = datetime.now(UTC)
+        wanted = [input_table(item, key=f"storage.input.tables[{i}]", now=now) for i, item in enumerate(items)]
+        if not wanted:
+            return []
+        if not self.branch_buckets_allowed:
+            refuse_branch_buckets({f"{item.key}.source": item.source for item in wanted}, storage=self.storage)
+        dates = self._last_import_dates(now) if any(item.adaptive for item in wanted) else {}
+        tables = [self._table(item) for item in wanted]
+        for item, table in zip(wanted, tables, strict=True):
+            _refuse_unknown_columns(item, table)
+            self._refuse_too_large(item, table)
+        done = [self._export(item, table, dates) for item, table in zip(wanted, tables, strict=True)]
+        for item, table, exported in zip(wanted, tables, done, strict=True):
+            self._describe(item, table, exported)
+        self.log.info("All tables were fetched.")
+        return [
+            {
+                "source": table.id,
+                "destination": f"in/tables/{item.destination}",
+                "rows": exported.rows,
+                "bytes": exported.bytes,
+                "columns": len(exported.columns),
+                "last_import_date": table.last_import_date.isoformat(),
+            }
+            for item, table, exported in zip(wanted, tables, done, strict=True)
+        ]
+
+    def _last_import_dates(self, now: datetime) -> dict[str, datetime]:
+        """What the state remembers, by the table that a run in this branch reads (IM-30, BR-3)."""
+        dates: dict[str, datetime] = {}
+        for entry in self.state.get("storage", {}).get("input", {}).get("tables", []):
+            key = f"lastImportDate of {entry['source']} in the state"
+            date = moment(entry["lastImportDate"], now=now, key=key)
+            if entry["source"].count(".") == 2:
+                dates.setdefault(branch_source(entry["source"], branch=self.branch, storage=self.storage), date)
+        return dates
+
+    def _table(self, item: InputTable) -> Table:
+        with _named(f"{item.key}.source"):
+            source = branch_source(item.source, branch=self.branch, storage=self.storage, log=self.log)
+            return self.storage.table(source)
+
+    def _refuse_too_large(self, item: InputTable, table: Table) -> None:
+        if table.bytes > self.max_bytes:
             raise ConfigurationError(
-                f"The table {plan.source} has no column {', '.join(unknown)}; its columns are: {known}.",
-                key=f"{key}.columns",
+                f"The table {table.id} has {table.bytes} bytes; no table with more than {self.max_bytes} bytes is "
+                "exported, whatever is filtered. The variable DOCKER_RUNNER_MAX_EXPORT_BYTES sets this limit.",
+                key=f"{item.key}.source",
             )
-        plans.append((plan, table))
-    return [_load(plan, table, storage=storage, folder=folder, extension=extension) for plan, table in plans]
 
+    def _export(self, item: InputTable, table: Table, dates: Mapping[str, datetime]) -> Exported:
+        with _named(item.key):
+            return self.storage.export_table(
+                table.id,
+                self.folder / item.destination,
+                columns=item.columns,
+                where=item.where,
+                changed_since=dates.get(table.id) if item.adaptive else item.changed_since,
+                limit=item.limit,
+                file_type=item.file_type,
+            )
 
-def _load(plan: InputTable, table: Table, *, storage: Storage, folder: Path, extension: str) -> dict[str, Any]:
-    target = folder / plan.destination
-    exported = storage.export_table(
-        plan.source,
-        target,
-        columns=plan.columns,
-        where=plan.where,
-        changed_since=plan.changed_since,
-        limit=plan.limit,
-    )
-    write_manifest(target, input_table_manifest(table, exported.columns), extension=extension)
-    return {
-        "source": plan.source,
-        "destination": f"in/tables/{plan.destination}",
-        "rows": exported.rows,
-        "bytes": exported.bytes,
-        "columns": len(exported.columns),
-        "last_import_date": table.last_import_date.isoformat(),
-    }
-
-
-def input_table(item: Mapping[str, Any], *, key: str, state: Mapping[str, Any], now: datetime) -> InputTable:
-    """Understand one item (IM-1..IM-19, IM-28..IM-35).
-
-    Raises:
-        ConfigurationError: options contradict each other or have no meaning.
-    """
-    source = str(item["source"])
-    destination = str(item.get("destination") or source)
-    if "/" in destination or destination in (".", ".."):
-        raise ConfigurationError("The destination must be a file name without folders.", key=f"{key}.destination")
-    limit = item.get("limit")
-    return InputTable(
-        source=source,
-        destination=destination,
-        columns=_columns(item, key=key),
-        where=_where(item, key=key),
-        changed_since=_changed_since(item, key=key, source=source, state=state, now=now),
-        limit=int(limit) if limit else None,
-    )
-
-
-def _columns(item: Mapping[str, Any], *, key: str) -> tuple[str, ...]:
-    columns = [str(name) for name in item.get("columns") or []]
-    typed = [str(column["source"]) for column in item.get("column_types") or []]
-    if columns and typed and set(columns) != set(typed):
-        surplus = sorted(set(columns) ^ set(typed))
-        raise ConfigurationError(
-            f"columns and column_types must name the same columns; only in one of them: {', '.join(surplus)}.", key=key
+    def _describe(self, item: InputTable, table: Table, exported: Exported) -> None:
+        manifest = input_table_manifest(table, exported.columns)
+        try:
+            write_manifest(self.folder / item.destination, manifest, extension=self.extension)
+        except OSError as error:
+            raise ApplicationError(f"The manifest of {table.id} cannot be written: {error}") from error
+        self.log.info(
+            "Fetched table %s: %s rows, %s bytes -> in/tables/%s.",
+            table.id,
+            exported.rows,
+            exported.bytes,
+            item.destination,
         )
-    return tuple(typed or columns)
 
 
-def _where(item: Mapping[str, Any], *, key: str) -> Where | None:
-    column = str(item.get("where_column") or "").strip()
-    values = tuple(scalar_text(value) for value in item.get("where_values") or [])
-    if bool(column) != bool(values):
-        missing = "where_values" if column else "where_column"
-        raise ConfigurationError(
-            "where_column and where_values belong together: give both, or none.", key=f"{key}.{missing}"
-        )
-    return Where(column, values, Operator(item.get("where_operator") or "eq")) if column else None
+@contextmanager
+def _named(key: str) -> Iterator[None]:
+    """What Storage refuses is told with the key that asked for it (IM-39)."""
+    try:
+        yield
+    except ConfigurationError:
+        raise
+    except UserError as error:
+        raise ConfigurationError(f"This cannot be imported from Storage: {error}", key=key) from error
 
 
-def _changed_since(
-    item: Mapping[str, Any], *, key: str, source: str, state: Mapping[str, Any], now: datetime
-) -> datetime | None:
-    days, since = int(item.get("days") or 0), item.get("changed_since")
-    if since == "0":
-        since = ""
-    if days and since:
-        raise ConfigurationError("Give days or changed_since, not both.", key=f"{key}.days")
-    if days:
-        return moment(f"-{days} days", now=now, key=f"{key}.days")
-    if not since:
-        return None
-    if since != "adaptive":
-        return moment(since, now=now, key=f"{key}.changed_since")
-    known = state.get("storage", {}).get("input", {}).get("tables", [])
-    dates = [entry["lastImportDate"] for entry in known if entry["source"] == source]
-    return moment(dates[0], now=now, key=f"lastImportDate of {source} in the state") if dates else None
+def _refuse_unknown_columns(item: InputTable, table: Table) -> None:
+    """Columns and filters must name columns of the table (IM-33)."""
+    for name, columns in (("columns", item.columns), ("where_column", (item.where.column,) if item.where else ())):
+        unknown = [column for column in columns if column not in table.columns]
+        if unknown:
+            raise ConfigurationError(
+                f"The table {table.id} has no column {', '.join(unknown)}; its columns are: "
+                f"{', '.join(table.columns)}.",
+                key=f"{item.key}.{name}",
+            )
 
 
 def table_states(loaded: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:

@@ -1,4 +1,4 @@
-"""What Keboola offers and this runner does not (yet): refused where it is asked for, instead of silently ignored.
+"""What components may ask for and this runner does not offer: refused, instead of silently ignored.
 
 Only settings without which a run would do something else than its author expects are refused; those that change
 nothing here (workspace options, GELF transport) are accepted and have no effect.
@@ -28,20 +28,6 @@ def refuse_unsupported_component(definition: Mapping[str, Any], *, file: Path | 
     _refuse(_wishes_of_component(definition["data"]), file)
 
 
-def refuse_unsupported_configuration(configuration: Mapping[str, Any], *, file: Path | str | None = None) -> None:
-    """Refuse a configuration that relies on what is not offered.
-
-    Args:
-        configuration: effective configuration, checked, with defaults.
-        file: where it stands, for the error.
-
-    Raises:
-        ConfigurationError: names the key.
-    """
-    storage = configuration.get("storage") or {}
-    _refuse(_wishes_of_input(storage.get("input") or {}), file)
-
-
 def _refuse(wishes: Iterator[tuple[str, str]], file: Path | str | None) -> None:
     for key, problem in wishes:
         raise ConfigurationError(problem, file=file, key=key)
@@ -56,10 +42,3 @@ def _wishes_of_component(data: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
                 f"Staging {staging!r} is not supported here: components get and give their data as files "
                 f"({' or '.join(repr(name) for name in _STAGING)}).",
             )
-
-
-def _wishes_of_input(mapping: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    for index, table in enumerate(mapping.get("tables") or []):
-        file_type = table.get("file_type")
-        if file_type and file_type != "csv":
-            yield f"storage.input.tables[{index}].file_type", f"Tables are given as csv, not as {file_type!r}."

@@ -10,6 +10,7 @@ import pytest
 import yaml
 from tests.builders import write
 
+from docker_runner.documents import checked
 from docker_runner.errors import ConfigurationError
 from docker_runner.interface.manifests import (
     input_file_manifest,
@@ -18,7 +19,7 @@ from docker_runner.interface.manifests import (
     read_manifest,
     write_manifest,
 )
-from docker_runner.storage.base import MetadataItem, StoredFile, Table
+from docker_runner.storage.base import BaseType, ColumnType, MetadataItem, StoredFile, Table
 
 NOON = datetime(2026, 1, 31, 12, 0, 0, 123456, tzinfo=UTC)
 TABLE = "output-table-manifest"
@@ -33,20 +34,24 @@ def test_the_manifest_of_an_input_table_has_all_keys_in_order() -> None:
         ("id", "v"),
         ("id",),
         NOON,
-        NOON,
-        NOON,
-        1,
-        1,
+        last_import_date=datetime(2026, 3, 1, 23, 59, 59, tzinfo=UTC),
+        last_change_date=datetime(2026, 2, 28, tzinfo=UTC),
+        rows=1,
+        bytes=1,
         metadata=(described,),
         column_metadata={"id": (hint,)},
     )
     manifest = input_table_manifest(table, ["id", "v"])
+    checked(manifest, "input-table-manifest")
     assert list(manifest) == [
         "id", "uri", "name", "primary_key", "distribution_key", "created", "last_change_date", "last_import_date",
         "description", "columns", "metadata", "column_metadata", "schema",
     ]  # fmt: skip
     assert (manifest["id"], manifest["name"], manifest["description"]) == ("in.c-main.t", "t", "Orders")
-    assert manifest["created"] == "2026-01-31T12:00:00+0000"
+    assert (manifest["uri"], manifest["distribution_key"]) == ("docker-runner://tables/in.c-main.t", [])
+    assert manifest["schema"] == []
+    dates = [manifest[name] for name in ("created", "last_change_date", "last_import_date")]
+    assert dates == ["2026-01-31T12:00:00+0000", "2026-02-28T00:00:00+0000", "2026-03-01T23:59:59+0000"]
     assert manifest["metadata"] == [
         {
             "id": 5,
@@ -60,6 +65,57 @@ def test_the_manifest_of_an_input_table_has_all_keys_in_order() -> None:
     assert manifest["column_metadata"]["v"] == []
     selected = input_table_manifest(table, ["v"])
     assert (selected["primary_key"], selected["columns"], list(selected["column_metadata"])) == (["id"], ["v"], ["v"])
+
+
+@pytest.mark.rules("IM-51")
+def test_a_table_without_a_description_has_no_such_key() -> None:
+    empty = MetadataItem("KBC.description", "", "user", NOON, 5)
+    for metadata in ((), (empty,)):
+        table = Table("in.c-main.t", ("id",), (), NOON, NOON, NOON, 1, 1, metadata=metadata)
+        assert "description" not in input_table_manifest(table, ["id"])
+
+
+@pytest.mark.rules("IM-55", "IM-56")
+def test_the_manifest_of_a_typed_table_tells_the_types_twice() -> None:
+    described = MetadataItem("KBC.description", "In euros", "user", NOON, 5)
+    own = MetadataItem("KBC.datatype.type", "MONEY", "vendor.ex-shop", NOON, 6)
+    table = Table(
+        "in.c-main.t",
+        ("id", "price", "note", "unused"),
+        ("id",),
+        NOON,
+        NOON,
+        NOON,
+        1,
+        1,
+        column_metadata={"price": (described, own)},
+        types={
+            "id": ColumnType(BaseType.INTEGER, nullable=False),
+            "price": ColumnType(BaseType.NUMERIC, "10,2", default="0"),
+            "note": ColumnType(BaseType.STRING),
+            "unused": ColumnType(BaseType.DATE),
+        },
+    )
+    manifest = input_table_manifest(table, ["price", "id", "note"])
+    price = {"base": {"type": "NUMERIC", "length": "10,2", "default": "0"}}
+    assert manifest["schema"] == [
+        {"name": "price", "data_type": price, "nullable": True, "primary_key": False, "description": "In euros"},
+        {"name": "id", "data_type": {"base": {"type": "INTEGER"}}, "nullable": False, "primary_key": True},
+        {"name": "note", "data_type": {"base": {"type": "STRING"}}, "nullable": True, "primary_key": False},
+    ]
+    told = {
+        name: {item["key"].removeprefix("KBC.datatype."): item["value"] for item in items}
+        for name, items in manifest["column_metadata"].items()
+    }
+    assert told["id"] == {"type": "INTEGER", "nullable": "", "basetype": "INTEGER"}
+    assert told["note"] == {"type": "STRING", "nullable": "1", "basetype": "STRING"}
+    assert told["price"] == {
+        "KBC.description": "In euros", "type": "MONEY", "nullable": "1", "basetype": "NUMERIC", "length": "10,2",
+        "default": "0",
+    }  # fmt: skip
+    checked(manifest, "input-table-manifest")
+    # A component may hand the columns on as they are.
+    checked({"schema": manifest["schema"]}, "output-table-manifest")
 
 
 @pytest.mark.rules("IF-28", "IF-33")

@@ -368,7 +368,7 @@ def test_other_errors_name_the_right_file_and_line_too(built: ProjectBuilder) ->
 
 @pytest.mark.rules("CF-35")
 def test_empty_ways_to_choose_files_and_empty_delete_rules_are_taken_away(built: ProjectBuilder) -> None:
-    empty = {"tags": [], "query": "", "processed_tags": [], "file_ids": [1], "source": {"tags": [{"name": "a"}]}}
+    empty = {"tags": [], "query": "", "processed_tags": [], "file_ids": [], "source": {"tags": [{"name": "a"}]}}
     built.configuration(
         {
             "storage": {
@@ -379,7 +379,7 @@ def test_empty_ways_to_choose_files_and_empty_delete_rules_are_taken_away(built:
     )
     row = built.job().rows[0]
     assert row.mapping("input", "files") == [
-        {"file_ids": [1], "overwrite": True, "source": {"tags": [{"name": "a", "match": "include"}]}}
+        {"overwrite": True, "source": {"tags": [{"name": "a", "match": "include"}]}}
     ]
     assert "delete_where" not in row.mapping("output", "tables")[0]
 

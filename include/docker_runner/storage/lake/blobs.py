@@ -76,7 +76,7 @@ def store(folder: Path, upload: FileUpload) -> StoredContent:
 
 def fetch(content: Path, target: Path) -> None:
     """Write a content to a path; a sliced file becomes a folder. What was there before is replaced."""
-    part = target.with_name(f".{target.name}.{uuid.uuid4().hex}.part")
+    part = target.with_name(f".{uuid.uuid4().hex}.part")
     try:
         if content.is_dir():
             shutil.copytree(content, part)
