@@ -84,7 +84,23 @@ def test_one_bad_table_leaves_everything_as_it_was(
     assert not lake.commit(Commit("k", (TableLoad("in.c-a.t", tmp_path / "bad.csv"),))).repeated
 
 
-@pytest.mark.rules("OM-75")
+@pytest.mark.rules("IF-21")
+def test_at_most_a_hundred_files_are_found_unless_more_are_asked_for(lake: Storage, csv_file: Path) -> None:
+    lake.commit(Commit("k", files=tuple(FileUpload(csv_file, f"f{number}") for number in range(102))))
+    assert [file.name for file in lake.files(FileQuery())] == [f"f{number}" for number in range(101, 1, -1)]
+    assert len(lake.files(FileQuery(limit=200))) == 102
+
+
+@pytest.mark.rules("OM-76")
+def test_a_storage_that_cannot_write_is_no_error_of_the_user(lake: Storage, csv_file: Path, tmp_path: Path) -> None:
+    shutil.rmtree(tmp_path / "lake" / "tables", ignore_errors=True)
+    (tmp_path / "lake" / "tables").write_text("a file where a folder should be")
+    with pytest.raises(StorageError, match="Storage failed"):
+        lake.commit(Commit("k", (TableLoad("in.c-a.t", csv_file),), state={KEY: {"n": 1}}))
+    assert lake.state(KEY) == {}
+
+
+@pytest.mark.rules("OM-28", "OM-75", "OM-76")
 def test_the_errors_of_all_tables_are_told(lake: Storage, tmp_path: Path) -> None:
     loads = []
     for name in ("a", "b"):
@@ -137,7 +153,7 @@ def test_state_is_replaced_as_a_whole(lake: Storage) -> None:
     assert lake.state(KEY) == {"a": 3}
 
 
-@pytest.mark.rules("OF-5", "IF-20", "IF-21", "IF-22")
+@pytest.mark.rules("OF-5", "IF-1", "IF-2", "IF-4", "IF-5", "IF-20", "IF-22")
 def test_files_are_found_newest_first_by_tags_ids_and_time(lake: Storage, csv_file: Path) -> None:
     for number, tags in enumerate([("a",), ("a", "b"), ("b", "x y's", "b"), ()]):
         lake.commit(Commit(str(number), files=(FileUpload(csv_file, f"f{number}", tags),)))

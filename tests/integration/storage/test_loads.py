@@ -220,6 +220,13 @@ def test_delete_rules_remove_rows_before_the_load(
     assert [row[0] for row in rows()] == [*left, "5"]
 
 
+@pytest.mark.rules("OM-50", "OM-55")
+def test_columns_are_added_before_rows_are_deleted_and_rows_are_loaded_after_that(load: Load, rows: Rows) -> None:
+    load("id,v\n1,a\n2,b\n", primary_key=("id",))
+    load("id,v,w\n1,c,\n3,d,\n", incremental=True, delete_where=(DeleteWhere((Where("w", ("",)),)),))
+    assert rows() == [["1", "c", ""], ["3", "d", ""]]
+
+
 @pytest.mark.rules("OM-57")
 def test_delete_rules_know_when_rows_changed(lake: Storage, load: Load, rows: Rows) -> None:
     load("id\n1\n")

@@ -33,6 +33,13 @@ def test_chosen_values_become_null_which_an_export_gives_as_empty_texts(
     assert rows() == [["1", ""], ["2", ""], ["3", ""], ["4", "null"]]
 
 
+@pytest.mark.rules("OM-53", "D4")
+def test_values_that_are_null_are_never_taken_for_something_else(lake: Storage, load: Load, tmp_path: Path) -> None:
+    nulls = ("{numbered}", "'; --", '"id"')
+    load("1,a\n1,'; --\n2,{numbered}\n", columns=COLUMNS, primary_key=("id",), null_values=nulls)
+    assert stored(lake, tmp_path) == [("1", None), ("2", None)]
+
+
 @pytest.mark.rules("OM-53")
 def test_the_empty_text_can_be_null_too(lake: Storage, load: Load, tmp_path: Path) -> None:
     load('1,\n2,""\n3,x\n', columns=COLUMNS, null_values=("",))

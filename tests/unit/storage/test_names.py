@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -85,3 +87,28 @@ def test_a_table_id_is_split_into_bucket_and_name() -> None:
 def test_other_ids_are_refused(table_id: str) -> None:
     with pytest.raises(UserError, match="is not a table id"):
         split_table_id(table_id)
+
+
+@pytest.mark.rules("OM-41", "OM-43", "OM-44")
+@given(st.lists(st.text(max_size=70), min_size=1, max_size=4))
+def test_any_header_is_refused_or_becomes_names_that_stay_as_they_are(header: list[str]) -> None:
+    names = [sanitize_column(name).lower() for name in header]
+    if len(set(names)) < len(names) or any(name in ("", "_timestamp") or len(name) > 64 for name in names):
+        with pytest.raises(UserError, match="The columns cannot be used: "):
+            sanitize_header(header)
+        return
+    columns, warnings = sanitize_header(header)
+    assert all(re.fullmatch(r"[A-Za-z0-9_]{1,64}", column) for column in columns)
+    assert len({column.lower() for column in columns}) == len(header)
+    assert len(warnings) == sum(old != new for old, new in zip(header, columns, strict=True))
+    assert sanitize_header(columns) == (columns, ())
+
+
+@pytest.mark.rules("OM-41")
+@given(st.text(st.sampled_from(list("abZ09_ -.éßđ日%")), max_size=12))
+def test_runs_of_other_characters_become_one_underscore_and_ends_are_trimmed(written: str) -> None:
+    clean = sanitize_column(written)
+    assert clean == clean.strip("_")
+    assert re.sub("_+", "", clean) == re.sub(
+        "[^A-Za-z0-9]", "", written.replace("é", "e").replace("ß", "ss").replace("đ", "d")
+    )

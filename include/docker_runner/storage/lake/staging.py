@@ -28,6 +28,7 @@ _BOUNDED_ROW_GROUPS = "ROW_GROUP_SIZE_BYTES 33554432"
 # Names with a blank, which no column of a table can have.
 _ROW = '"row number"'
 _HASH = '"hash of key"'
+_NUMBERED = '"numbered rows"'
 
 
 def has_duplicates(connection: Connection, relation: str, key: tuple[str, ...]) -> bool:
@@ -78,7 +79,7 @@ class StagedTable:
         self._converted = self._texts
         if conversion.changes_texts:
             path = self._new_parquet()
-            rows = f"SELECT {conversion.select(self.columns, checked=True)} FROM {self._texts}"
+            rows = conversion.rows(self.columns, self._texts, checked=True)
             try:
                 self._connection.run(f"COPY ({rows}) TO {sql.text(str(path))} (FORMAT parquet, {_BOUNDED_ROW_GROUPS})")
             except duckdb.InvalidInputException:
@@ -90,7 +91,8 @@ class StagedTable:
 
     def _refuse_wrong_record(self, conversion: Conversion) -> None:
         """Find the first record with a text that cannot be converted."""
-        first = f"SELECT min({_ROW}) AS {_ROW} FROM {{numbered}} WHERE {conversion.wrong(self.columns)}"
+        wrong = conversion.wrong_rows(self.columns, _NUMBERED, give=_ROW)
+        first = f"SELECT min({_ROW}) AS {_ROW} FROM ({wrong})"
         path, _ = self._read_in_order(first)
         number = self._connection.count(f"SELECT {_ROW} FROM read_parquet({sql.text(str(path))})")
         place, record = find_record(self._original, number)
@@ -115,8 +117,8 @@ class StagedTable:
         ):
             return
         is_repeated = f"JOIN read_parquet({sql.text(str(repeated))}) AS r ON {hash_of_key} = r.{_HASH}"
-        numbered = f"(SELECT {self._conversion.select(self.columns)}, {_ROW} FROM {{numbered}})"
-        path, in_doubt = self._read_in_order(f"SELECT a.* FROM {numbered} AS a SEMI {is_repeated}")
+        numbered = self._conversion.rows(self.columns, _NUMBERED, also=_ROW)
+        path, in_doubt = self._read_in_order(f"SELECT a.* FROM ({numbered}) AS a SEMI {is_repeated}")
         candidates = f"read_parquet({sql.text(str(path))})"
         last = f"SELECT max({_ROW}) AS {_ROW} FROM {candidates} GROUP BY {sql.names(key)}"
         last_rows = self._new_parquet()
@@ -145,7 +147,7 @@ class StagedTable:
         Tries the fast way, then with one thread, then record by record; each takes more than the one before.
 
         Args:
-            numbered_rows: which rows; a query of ``{numbered}``, the rows in order with their numbers. All by default.
+            numbered_rows: which rows; a query of ``_NUMBERED``, the rows in order with their numbers. All by default.
 
         Returns:
             The file, and the number of its rows.
@@ -195,7 +197,8 @@ class StagedTable:
         bound = "ROW_GROUP_SIZE 20480" if numbered_rows else _BOUNDED_ROW_GROUPS
         rows = self._select(parallel=parallel)
         if numbered_rows:
-            rows = numbered_rows.replace("{numbered}", f"(SELECT *, row_number() OVER () AS {_ROW} FROM ({rows}))")
+            numbered = f"SELECT *, row_number() OVER () AS {_ROW} FROM ({rows})"
+            rows = f"WITH {_NUMBERED} AS NOT MATERIALIZED ({numbered}) {numbered_rows}"
         path = self._new_parquet()
         return path, self._connection.count(f"COPY ({rows}) TO {sql.text(str(path))} (FORMAT parquet, {bound})")
 
