@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.builders import mapping
 
+from docker_runner.documents import checked
 from docker_runner.errors import ConfigurationError
 from docker_runner.mapping.output_options import merged_options
 
@@ -335,3 +336,84 @@ def test_schemas_and_keys_are_merged_by_column(mapped: dict[str, Any], more: Any
 @given(OPTIONS, KEYED)
 def test_without_a_mapping_the_manifest_is_taken_as_it_is(manifest: dict[str, Any], keys: dict[str, Any]) -> None:
     assert options(None, {**manifest, **keys}) == {**manifest, **keys}
+
+
+def written(option: dict[str, Any]) -> dict[str, Any]:
+    """An option as a manifest gives it, checked."""
+    document: dict[str, Any] = checked(option, "output-table-manifest", file="out/tables/t.csv.manifest")
+    return document
+
+
+@pytest.mark.rules("OM-10", "OM-11", "OM-12", "OM-13", "OM-14", "OM-15", "OM-16", "OM-17", "OM-18", "OM-19", "OM-91")
+@pytest.mark.parametrize(
+    "option",
+    [
+        {"destination": 5},
+        {"incremental": True},
+        {"primary_key": ["a", 5, None, ""], "columns": ["a", 5], "distribution_key": ["a", 5]},
+        {"delimiter": 0, "enclosure": None},
+        {"delete_where_column": "a", "delete_where_values": ["a", 1, True, None], "delete_where_operator": ""},
+        {"delete_where": [{"changed_since": 5, "where_filters": [{"column": 5, "values_from_set": [1]}]}]},
+        {"metadata": [{"key": "a", "value": 5}], "column_metadata": {"a": [{"key": "b", "value": None}]}},
+        {"column_metadata": []},
+        {"write_always": True},
+        {"deduplication_strategy": "insert", "unload_strategy": "x", "tags": ["a"]},
+        {"manifest_type": "out", "has_header": True, "description": "x", "table_metadata": {"a": 5}},
+        {"schema": [{"name": 5, "data_type": {"base": {"type": "DATE", "length": 5}, "bigquery": {"type": "DATE"}}}]},
+        {"schema": [{"name": "a", "nullable": False, "distribution_key": True, "metadata": []}]},
+    ],
+)
+def test_what_may_be_said_is_taken_from_mapping_and_manifest_alike(option: dict[str, Any]) -> None:
+    merged_options(mapping("output", "tables", {**SOURCE, **option})[0], {}, source="t.csv")
+    merged_options({}, written(option), source="t.csv")
+
+
+@pytest.mark.rules("OM-10", "OM-11", "OM-12", "OM-13", "OM-14", "OM-15", "OM-16", "OM-17", "OM-18", "OM-19", "OM-91")
+@pytest.mark.parametrize(
+    ("option", "key"),
+    [
+        ({"destination": []}, "destination"),
+        ({"incremental": "true"}, "incremental"),
+        ({"primary_key": "a"}, "primary_key"),
+        ({"columns": [["a"]]}, "columns[0]"),
+        ({"distribution_key": [""]}, "distribution_key[0]"),
+        ({"delimiter": ["\t"]}, "delimiter"),
+        ({"delete_where_values": "a"}, "delete_where_values"),
+        ({"delete_where_operator": "gt"}, "delete_where_operator"),
+        ({"delete_where": {"changed_since": "today"}}, "delete_where"),
+        ({"delete_where": [{"where_filters": [{"values_from_set": [1]}]}]}, "delete_where[0].where_filters[0]"),
+        (
+            {"delete_where": [{"where_filters": [{"column": "a", "operator": "", "values_from_set": [1]}]}]},
+            "delete_where[0].where_filters[0].operator",
+        ),
+        ({"metadata": {"a": 5}}, "metadata"),
+        ({"column_metadata": {"a": {"b": 5}}}, "column_metadata.a"),
+        ({"write_always": 1}, "write_always"),
+        ({"deduplication_strategy": "merge"}, "deduplication_strategy"),
+        ({"has_header": "yes"}, "has_header"),
+        ({"schema": [{"data_type": {"base": {"type": "DATE"}}}]}, "schema[0]"),
+        ({"schema": [{"name": "a", "data_type": {"base": {"type": ""}}}]}, "schema[0].data_type.base.type"),
+        ({"schema": [{"name": "a", "data_type": {"base": {"type": "DATE"}, "redshift": {}}}]}, "schema[0].data_type"),
+        ({"unknown": 1}, ""),
+    ],
+)
+def test_what_may_not_be_said_names_its_key(option: dict[str, Any], key: str) -> None:
+    with pytest.raises(ConfigurationError) as by_mapping:
+        mapping("output", "tables", {**SOURCE, **option})
+    assert by_mapping.value.key == f"storage.output.tables[0].{key}".rstrip(".")
+    with pytest.raises(ConfigurationError) as by_manifest:
+        written(option)
+    assert by_manifest.value.key == key
+
+
+@pytest.mark.rules("OM-11", "OM-12", "OM-13", "OM-17", "OM-20a")
+def test_what_is_not_said_has_its_default() -> None:
+    merged = options({}, {})
+    assert {key: merged[key] for key in ("incremental", "delimiter", "enclosure", "write_always")} == {
+        "incremental": False,
+        "delimiter": ",",
+        "enclosure": '"',
+        "write_always": False,
+    }
+    assert [merged[key] for key in ("primary_key", "columns", "distribution_key", "schema")] == [[], [], [], []]
+    assert merged["delete_where_operator"] == "eq"
