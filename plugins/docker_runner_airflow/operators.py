@@ -48,6 +48,9 @@ class StepOperator(BaseOperator):
             return self.work(context)
         except RunnerError as error:
             LOG.error("%s", error)
+            if usage := getattr(error, "usage", None):
+                # What a component that failed has used counts all the same (US-2).
+                context["ti"].xcom_push(key="usage", value=usage)
             raise StepFailed(str(error), can_be_repeated=not isinstance(error, UserError)) from None
         except OSError as error:
             LOG.error("%s", error)

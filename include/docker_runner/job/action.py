@@ -13,7 +13,7 @@ from typing import Any
 
 from docker_runner.documents import HIDDEN, parse_json
 from docker_runner.engine.containers import ContainerOutcome
-from docker_runner.engine.images import prepare_image
+from docker_runner.engine.images import PreparedImage
 from docker_runner.engine.redaction import Redactor
 from docker_runner.errors import ApplicationError, ConfigurationError, UserError
 from docker_runner.interface.config_file import rendered
@@ -21,6 +21,7 @@ from docker_runner.interface.environment import RunIdentity, refuse_missing_toke
 from docker_runner.job.config import stage_config
 from docker_runner.job.containers import StageRun, judge_stage, start_and_wait
 from docker_runner.job.definition import Job, JobDefinition, Mode, Stage
+from docker_runner.job.images import pull_images
 from docker_runner.job.stages import environment_of
 from docker_runner.job.tools import Tools
 from docker_runner.job.workspace import Workspace, remove_tree
@@ -71,8 +72,8 @@ def run_action(
     # Everything that may be wrong with the configuration is found before anything runs.
     content, secrets = stage_config(row.main, row, tools, action=action)
     redactor = Redactor([*secrets, tools.settings.forwarded_token.token])
-    image = prepare_image(tools.engine, component.image(row.main.tag), tools.log.info)
     job = Job(id=f"action.{component.id}.{uuid.uuid4().hex}", title=f"{component.id} {action}", rows=(row,))
+    image = PreparedImage.from_manifest(pull_images(job, tools)["images"][row.main.image_reference])
     with _folders(tools.settings.workspaces, job) as workspace:
         folders = workspace.row("")
         data = folders.make_stage(0, extension=component.extension)

@@ -103,8 +103,8 @@ def create_workspace(job: Job, workspace: Workspace, tools: Tools) -> None:
         UserError: a component needs a token that is not configured (EV-13), or a secret cannot be decrypted; nothing
             has begun then (LC-5).
     """
-    for component in (stage.component for _, stage in job.images().values()):
-        refuse_missing_token(component, tools.settings.forwarded_token)
+    for stage in (stage for row in job.rows for stage in row.stages):
+        refuse_missing_token(stage.component, tools.settings.forwarded_token)
     for _ in secrets_of(job, tools):
         pass
     # Without a folder nothing was ever started, so the engine need not even be there.

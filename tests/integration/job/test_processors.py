@@ -60,7 +60,7 @@ def test_a_chain_runs_in_order_and_each_image_gets_what_the_one_before_left(inst
     ]  # fmt: skip
 
 
-@pytest.mark.rules("PR-5", "PR-6", "PR-11", "ST-4", "ST-5", "DF-2", "DF-4", "DF-5", "DF-10", "IM-40")
+@pytest.mark.rules("PR-5", "PR-6", "PR-11", "ST-4", "ST-5", "DF-2", "DF-4", "DF-5", "DF-10")
 def test_what_is_not_copied_is_lost_and_only_the_component_has_a_state(installation: Installation) -> None:
     installation.load("in.c-main.t", "id\n1\n")
     leave = (

@@ -84,7 +84,7 @@ def content(folder: Path) -> dict[str, str]:
     return {str(path.relative_to(folder)): path.read_text() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
-@pytest.mark.rules("AR-2")
+@pytest.mark.rules("AR-2", "CF-32")
 @pytest.mark.parametrize(
     ("wanted", "key", "problem"),
     [
