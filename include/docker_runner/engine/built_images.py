@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -83,12 +84,16 @@ def _built_filter() -> list[str]:
 
 def _last_used(image: Mapping[str, Any]) -> datetime:
     """The end of the day of the last use; what failed builds left was last used when it was made."""
-    days = [datetime.strptime(day, "%Y%m%d").replace(tzinfo=UTC) for day in _used_days(image)]
+    days = list(_used_days(image))
     return max(days) + timedelta(days=1) if days else datetime.fromtimestamp(image["Created"], UTC)
 
 
-def _used_days(image: Mapping[str, Any]) -> Iterator[str]:
-    return (match[1] for name in image.get("RepoTags") or () if (match := _USED.search(name)))
+def _used_days(image: Mapping[str, Any]) -> Iterator[datetime]:
+    for name in image.get("RepoTags") or ():
+        match = _USED.search(name)
+        with suppress(ValueError):  # a tag that somebody else made up
+            if match:
+                yield datetime.strptime(match[1], "%Y%m%d").replace(tzinfo=UTC)
 
 
 def _remove(engine: Engine, image: Mapping[str, Any]) -> bool:

@@ -496,28 +496,30 @@ def test_images_that_no_run_used_for_some_days_are_removed_and_others_stay(
     build_of = {image["Id"]: image["Labels"]["com.keboola.docker-runner.build"] for image in
                 own_images(engine, science.repository.address)}  # fmt: skip
     today = datetime.now(UTC).date()
-    mark_used(engine, own["main"], build_of[own["main"]], today=today - timedelta(days=5))
-    mark_used(engine, own["1.0"], build_of[own["1.0"]], today=today - timedelta(days=3))
-    assert own["main"] not in remove_unused_images(engine, timedelta(days=5))
-    removed = remove_unused_images(engine, timedelta(days=3))
+    mark_used(engine, own["main"], build_of[own["main"]], today=today - timedelta(days=500))
+    mark_used(engine, own["1.0"], build_of[own["1.0"]], today=today - timedelta(days=300))
+    assert own["main"] not in remove_unused_images(engine, timedelta(days=500))
+    removed = remove_unused_images(engine, timedelta(days=300))
     assert own["main"] in removed
     assert own["1.0"] not in removed
     assert engine.client.inspect_image(others)
     assert [image["Id"] for image in own_images(engine, science.repository.address)] == [own["1.0"]]
     # A run uses it again today, so it stays for longer.
     science.prepare()
-    assert own["1.0"] not in remove_unused_images(engine, timedelta(days=1))
+    assert own["1.0"] not in remove_unused_images(engine, timedelta(days=200))
 
 
 @pytest.mark.rules("IG-32")
 def test_an_image_that_a_container_uses_is_not_removed(science: Science, engine: Engine) -> None:
     image = science.prepare()
     (found,) = own_images(engine, science.repository.address)
-    day = datetime.now(UTC).date() - timedelta(days=30)
+    day = datetime.now(UTC).date() - timedelta(days=3000)
     mark_used(engine, image.id, found["Labels"]["com.keboola.docker-runner.build"], today=day)
     container = engine.client.create_container(image.id)["Id"]
     try:
-        assert image.id not in remove_unused_images(engine, timedelta(days=7))
+        assert image.id not in remove_unused_images(engine, timedelta(days=2000))
+        (still,) = own_images(engine, science.repository.address)
+        assert len(still["RepoTags"]) == 2
     finally:
         engine.client.remove_container(container)
-    assert image.id in remove_unused_images(engine, timedelta(days=7))
+    assert image.id in remove_unused_images(engine, timedelta(days=2000))
