@@ -226,6 +226,8 @@ class _RunnableCheck:
             with self.found.collecting(), errors_of(files):
                 raise problem
         if not wrong and not processors:
-            for stage in stages_of(content, component=component, registry=self.registry, tag=""):
+            with errors_of(files):
+                stages = stages_of(content, component=component, registry=self.registry, tag="")
+            for stage in stages:
                 with self.found.collecting():
                     refuse_missing_token(stage.component, self.token)

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from tests.builders import ProjectBuilder, component
+from tests.installation import Installation
 
 from docker_runner.errors import ConfigurationError
 from docker_runner.project.build_options import BuildPlan, build_plan, declared_values
@@ -333,3 +334,14 @@ def test_the_documented_component_and_its_configuration_work() -> None:
     made = build_plan(options, declared_values(options, **configuration))
     assert (made.repository, made.version) == ("https://github.com/my-team/forecast.git", "1.2.0")
     assert made.username == "robot"
+
+
+@pytest.mark.rules("LC-5", "IG-21")
+def test_validate_names_file_and_line_of_a_value_that_an_image_cannot_be_built_with(tmp_path: Path) -> None:
+    installation = Installation(tmp_path)
+    installation.component("vendor.science", {"definition": definition(parameters=[parameter("p", "integer")])})
+    file = installation.configuration("main", {"parameters": {"p": "x"}}, component="vendor.science")
+    done = installation.command("validate")
+    assert done.returncode == 1
+    assert f"{file.relative_to(installation.settings.project)}" in done.stdout
+    assert "parameters.p: Must be a whole number." in done.stdout
