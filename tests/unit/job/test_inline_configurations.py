@@ -56,7 +56,6 @@ def test_an_empty_one_counts_as_not_given(built: ProjectBuilder) -> None:
             built.job(request, config_id="")
 
 
-@pytest.mark.rules("RW-9")
 def test_a_row_without_a_configuration_is_refused(built: ProjectBuilder) -> None:
     with pytest.raises(UserError, match=r"Name a configuration of vendor\.ex-foo"):
         built.job(JobRequest(rows=("r",)), config_id="")
