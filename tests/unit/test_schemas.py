@@ -52,7 +52,7 @@ OUTPUT_PARTS: list[dict[str, Any]] = [
 ]
 
 
-@pytest.mark.rules("OM-10", "OM-11", "OM-12", "OM-13", "OM-16", "OM-17", "OM-18", "OM-19")
+@pytest.mark.rules("CF-37", "OM-10", "OM-11", "OM-12", "OM-13", "OM-16", "OM-17", "OM-18", "OM-19")
 @pytest.mark.parametrize("part", OUTPUT_PARTS, ids=json.dumps)
 def test_a_mapping_and_a_manifest_allow_the_same_in_every_tool(part: dict[str, Any]) -> None:
     mapping = {"storage": {"output": {"tables": [{"source": "a", **part}]}}}
