@@ -24,8 +24,8 @@ def _merged_value(root: Any, row: Any) -> Any:
     if isinstance(root, list) and isinstance(row, list):
         shared = [_merged_value(old, new) for old, new in zip(root, row, strict=False)]
         return shared + root[len(row) :] + row[len(root) :]
-    # An empty list where the other side has a map is how PHP wrote an empty map.
-    if isinstance(root, Mapping) and row == []:
+    # Empty maps and lists are the same to PHP, which wrote either; neither clears anything.
+    if isinstance(root, Mapping | list) and row in ({}, []):
         return root
     return row
 

@@ -38,6 +38,7 @@ def read(built: ProjectBuilder, *args: Any, **more: Any) -> Configuration:
         ({"a": {"x": 1}}, {"a": None}, {"a": None}),
         ({"a": {"x": 1}}, {"a": []}, {"a": {"x": 1}}),
         ({"a": []}, {"a": {"x": 1}}, {"a": {"x": 1}}),
+        ({"a": [1]}, {"a": {}}, {"a": [1]}),
         ({"a": 1}, {}, {"a": 1}),
     ],
 )
