@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -40,7 +40,7 @@ def run_job(job: Job, tools: Tools, *, on_step: OnStep = lambda *_: None) -> Job
     Raises:
         UserError, ApplicationError: as the step that failed.
     """
-    with _only_run(job, tools):
+    with only_run(job, tools):
         workspace = Workspace(tools.settings.workspaces, job.id)
         result = JobResult(job)
         try:
@@ -96,10 +96,13 @@ def _timed(result: JobResult, row_id: str, step: str, work: Callable[[], Any], o
     return manifest
 
 
-def _only_run(job: Job, tools: Tools) -> AbstractContextManager[object]:
+def only_run(job: Job, tools: Tools) -> AbstractContextManager[object]:
     """One run of a configuration at a time (D7): a second one on the same machine is refused, not mixed up."""
     from filelock import FileLock, Timeout
 
+    if job.rows and not job.rows[0].config_id:
+        # Runs that belong to no configuration never wait for each other (LC-11).
+        return nullcontext()
     tools.settings.workspaces.mkdir(parents=True, exist_ok=True)
     lock = FileLock(tools.settings.workspaces / f"{Workspace(tools.settings.workspaces, job.id).folder.name}.lock")
     try:

@@ -109,6 +109,7 @@ class Project:
         ConfigurationError: its manifest is wrong, or has no such branch.
     """
 
+    @lines_shown()
     def __init__(self, folder: Path, *, branch: str = "") -> None:
         self.folder = folder
         if not folder.is_dir():

@@ -151,3 +151,22 @@ def test_parsing_twice_gives_the_same_dag_version(installation: Installation) ->
     assert first == second
     # Params stand in the DAG once, not in each of its tasks.
     assert json.dumps(first).count("debug stores snapshots") == 1
+
+
+@pytest.mark.rules("BR-1", "BR-2")
+def test_the_dags_of_another_branch_run_what_stands_in_it(installation: Installation) -> None:
+    installation.configuration("plain", {})
+    installation.configuration("oven", {}, branch="dev")
+    assert set(dags(installation)) == {f"{SCRIPT}--plain"}
+    installation.variables["DOCKER_RUNNER_BRANCH"] = "dev"
+    found = dags(installation)
+    assert set(found) == {f"{SCRIPT}--oven"}
+    assert found[f"{SCRIPT}--oven"].get_task("create_workspace").branch == "dev"
+
+
+@pytest.mark.rules("LC-84", "VR-4")
+def test_the_trigger_form_offers_every_mode_and_stored_values(installation: Installation) -> None:
+    installation.configuration("plain", {"variables_id": "v"})
+    params = dags(installation)[f"{SCRIPT}--plain"].params
+    assert params.get_param("mode").schema["enum"] == ["run", "forceRun", "debug"]
+    assert params["values"] == ""

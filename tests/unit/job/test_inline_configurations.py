@@ -10,6 +10,9 @@ from tests.builders import ProjectBuilder, write
 from docker_runner.errors import ConfigurationError, NotFoundError, UserError
 from docker_runner.job.definition import Job, JobDefinition
 from docker_runner.job.resolution import JobRequest
+from docker_runner.job.run import only_run
+from docker_runner.job.tools import Tools
+from docker_runner.settings import Settings
 
 DATA = {"parameters": {"from": "request"}}
 
@@ -156,3 +159,14 @@ def test_the_word_disabled_must_be_true_or_false(built: ProjectBuilder) -> None:
     built.write("main/extractor/vendor.ex-foo/main/meta.json", {"isDisabled": "false"})
     with pytest.raises(ConfigurationError, match=r"meta\.json:1: isDisabled: Must be true or false"):
         built.job()
+
+
+@pytest.mark.rules("LC-11")
+def test_runs_that_belong_to_no_configuration_never_wait_for_each_other(built: ProjectBuilder) -> None:
+    built.configuration()
+    tools = Tools(Settings.from_environment({"DOCKER_RUNNER_HOME": str(built.folder / "home")}))
+    own, stored = built.job(JobRequest(config_data=DATA), config_id=""), built.job()
+    with only_run(own, tools), only_run(own, tools), only_run(stored, tools):
+        assert [path.suffix for path in tools.settings.workspaces.iterdir()] == [".lock"]
+        with pytest.raises(UserError, match=r"vendor\.ex-foo/main is running already"):
+            only_run(stored, tools)
