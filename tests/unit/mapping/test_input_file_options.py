@@ -73,7 +73,7 @@ def test_an_item_is_known_by_its_tags_as_written(options: dict[str, Any], identi
     assert list(understood(**options).identifier) == identifier
 
 
-@pytest.mark.rules("IF-2", "IF-6", "IF-9", "IF-10", "IF-11", "IF-12", "IF-13", "IF-16", "IF-27", "LC-44")
+@pytest.mark.rules("IF-2", "IF-6", "IF-9", "IF-10", "IF-11", "IF-12", "IF-13", "IF-27", "LC-44")
 @pytest.mark.parametrize(
     ("options", "key", "problem"),
     [

@@ -15,7 +15,7 @@ from tests.builders import mapping
 
 from docker_runner.errors import ApplicationError, ConfigurationError
 from docker_runner.mapping.input_tables import TableReader, table_states
-from docker_runner.storage.base import Exported, Storage
+from docker_runner.storage.base import BaseType, ColumnType, Exported, Storage
 from docker_runner.storage.lake.lake import Lake
 
 SOURCE = "in.c-main.t"
@@ -280,3 +280,24 @@ def test_a_table_can_be_given_as_parquet(load: Load, fetch: Fetch, tmp_path: Pat
         assert [column[0] for column in read.description] == ["name", "id"]
         assert read.fetchall() == [("b", "2"), ("c", "3")]
     assert json.loads((tmp_path / "in/t.parquet.manifest").read_text())["columns"] == ["name", "id"]
+
+
+@pytest.mark.rules("IM-34")
+def test_the_longest_name_that_a_file_and_its_manifest_can_have_is_written(
+    load: Load, fetch: Fetch, tmp_path: Path
+) -> None:
+    load(CSV)
+    fetch({"source": SOURCE, "destination": "x" * 246})
+    assert len(rows(tmp_path, "x" * 246)) == 4
+
+
+@pytest.mark.rules("IM-11", "IM-32", "IM-36")
+def test_typed_tables_are_filtered_and_written_as_texts(load: Load, fetch: Fetch, tmp_path: Path) -> None:
+    kinds = {"id": ColumnType(BaseType.INTEGER, nullable=False), "price": ColumnType(BaseType.NUMERIC, "10,2")}
+    load("id,price\n1,2.5\n2,\n3,10\n", primary_key=("id",), types=kinds)
+    fetch({"source": SOURCE})
+    assert rows(tmp_path) == [["id", "price"], ["1", "2.50"], ["2", ""], ["3", "10.00"]]
+    fetch({"source": SOURCE, "where_column": "price", "where_values": ["10"], "columns": ["id"]})
+    assert rows(tmp_path) == [["id"], ["3"]]
+    fetch({"source": SOURCE, "where_column": "price", "where_values": ["10"], "where_operator": "ne"})
+    assert [row[0] for row in rows(tmp_path)][1:] == ["1", "2"]

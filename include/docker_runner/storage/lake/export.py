@@ -59,7 +59,7 @@ def export(
         + (f" LIMIT {limit}" if limit is not None else "")
     )
     target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_name(f".{target.name}.{uuid.uuid4().hex}.part")
+    part = target.with_name(f".{uuid.uuid4().hex}.part")
     try:
         rows = connection.count(f"COPY ({query}) TO {sql.text(str(part))} ({_FORMATS[file_type]}, USE_TMP_FILE false)")
         size = part.stat().st_size
