@@ -245,7 +245,7 @@ def test_validate_names_every_broken_configuration(installation: Installation) -
     done = installation.command("validate")
     assert done.returncode == 1
     assert f"ok      {SCRIPT}/good" in done.stdout
-    assert f"broken  {SCRIPT}/bad: " in done.stdout
+    assert f"broken  {SCRIPT}/bad\n" in done.stdout
     assert json.dumps("sauce")[1:-1] in done.stdout
 
 
