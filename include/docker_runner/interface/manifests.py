@@ -31,12 +31,13 @@ def write_manifest(file: Path, content: dict[str, Any], *, extension: str) -> No
     manifest_path(file).write_text(text, encoding="utf-8")
 
 
-def input_table_manifest(table: Table, columns: Sequence[str]) -> dict[str, Any]:
+def input_table_manifest(table: Table, columns: Sequence[str], *, with_schema: bool = True) -> dict[str, Any]:
     """Manifest of a table in ``in/tables`` (IM-45..IM-56).
 
     Args:
         table: the source table.
         columns: the exported columns, in file order.
+        with_schema: tell the types of a typed table in ``schema`` too; its column metadata tells them anyway.
     """
     description = _description(table.metadata)
     return {
@@ -52,7 +53,7 @@ def input_table_manifest(table: Table, columns: Sequence[str]) -> dict[str, Any]
         "columns": list(columns),
         "metadata": [_metadata_item(item) for item in table.metadata],
         "column_metadata": {name: _column_metadata(table, name) for name in columns},
-        "schema": [_column(table, name) for name in columns] if table.types else [],
+        "schema": [_column(table, name) for name in columns] if table.types and with_schema else [],
     }
 
 

@@ -132,6 +132,7 @@ def _load_tables(work: RowWork) -> Manifest:
         extension=row.extension,
         branch=row.branch_prefix,
         branch_buckets_allowed="dev-mapping-allowed" in row.component.features,
+        schema_told="input-manifests-without-schema" not in row.component.features,
     )
     return {"tables": reader.load(row.mapping("input", "tables"))}
 

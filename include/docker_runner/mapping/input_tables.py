@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ class TableReader:
         extension: format of the manifests.
         branch: id of the development branch; empty in the default branch (BR-3).
         branch_buckets_allowed: buckets of development branches may be named (BR-9).
+        schema_told: manifests of typed tables have a ``schema``.
         max_bytes: size of the largest table that may be exported (IM-27).
         log: is told what was fetched (IM-38).
     """
@@ -41,6 +43,7 @@ class TableReader:
     extension: str = "json"
     branch: str = ""
     branch_buckets_allowed: bool = False
+    schema_told: bool = True
 
     def load(self, items: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         """Write the mapped tables and their manifests into the folder (IM-25..IM-39).
@@ -112,7 +115,7 @@ class TableReader:
         with _named(item.key):
             return self.storage.export_table(
                 table.id,
-                self.folder / item.destination,
+                self._target(item),
                 columns=item.columns,
                 where=item.where,
                 changed_since=dates.get(table.id) if item.adaptive else item.changed_since,
@@ -120,8 +123,21 @@ class TableReader:
                 file_type=item.file_type,
             )
 
+    def _target(self, item: InputTable) -> Path:
+        """The file to write: a Parquet table is a folder of files, as components read ``<destination>/*.parquet``."""
+        target = self.folder / item.destination
+        part = target / "part-0.parquet"
+        # What an earlier item wrote to the same place is overwritten (IM-35), also in the other format.
+        if item.file_type == "parquet":
+            if target.is_file():
+                target.unlink()
+            return part
+        if part.exists():
+            shutil.rmtree(target)
+        return target
+
     def _describe(self, item: InputTable, table: Table, exported: Exported) -> None:
-        manifest = input_table_manifest(table, exported.columns)
+        manifest = input_table_manifest(table, exported.columns, with_schema=self.schema_told)
         try:
             write_manifest(self.folder / item.destination, manifest, extension=self.extension)
         except OSError as error:

@@ -74,6 +74,17 @@ def test_adaptive_files_are_read_once_and_marked_as_processed(workbench: Workben
     assert workbench.left_behind() == []
 
 
+@pytest.mark.rules("IF-3", "IF-14")
+def test_a_full_text_query_selects_files(workbench: Workbench) -> None:
+    component = workbench.register("app-archive")
+    for name, *tags in (("may.csv", "invoice"), ("may.pdf", "invoice"), ("june.csv", "invoice", "draft")):
+        workbench.store(name, name, *tags)
+    mapped = {"query": "name:*.csv AND NOT tags:draft", "tags": ["invoice"]}
+    workbench.configuration("main", configuration(mapped), component=component)
+    workbench.run("main", component=component)
+    assert workbench.json("listing.json")["groups"] == {"invoice": ["may.csv"]}
+
+
 @pytest.mark.rules("IF-33")
 def test_the_package_can_narrow_the_files_down_further(workbench: Workbench) -> None:
     component = workbench.register("app-archive")

@@ -28,6 +28,18 @@ def shop(workbench: Workbench, *, support: str = "authoritative", orders: Any = 
     return component
 
 
+def profile(workbench: Workbench, *, features: tuple[str, ...] = (), **item: Any) -> dict[str, dict[str, str]]:
+    """What a second component finds out about the table, by column."""
+    component = workbench.register("app-profile", features=features)
+    storage = {
+        "input": {"tables": [{"source": TABLE, "destination": "any.csv", **item}]},
+        "output": {"tables": [{"source": "profile.csv", "destination": "out.c-profile.columns"}]},
+    }
+    workbench.configuration("main", {"storage": storage}, component=component)
+    workbench.run("main", component=component)
+    return {row["column"]: row for row in workbench.rows("out.c-profile.columns")}
+
+
 @pytest.mark.rules("OM-90", "OM-91", "OM-92", "OM-93", "EV-11", "EV-21", "CD-28")
 def test_a_component_with_authoritative_types_gets_a_typed_table(workbench: Workbench) -> None:
     component = shop(workbench)
@@ -47,6 +59,51 @@ def test_a_component_with_authoritative_types_gets_a_typed_table(workbench: Work
     assert metadata(table)["KBC.description"] == "What was ordered."
     assert metadata(table, "id")["KBC.description"] == "Number of the order."
     assert metadata(table, "customer")["pii"] == "yes"
+
+
+@pytest.mark.rules("IM-48", "IM-50", "IM-53", "IM-54", "IM-55", "IM-56", "IM-59")
+def test_the_next_component_is_told_the_types_that_it_finds(workbench: Workbench) -> None:
+    workbench.run("main", component=shop(workbench))
+    found = profile(workbench)
+    assert {name: row["type"] for name, row in found.items()} == {
+        "id": "INTEGER",
+        "customer": "STRING",
+        "price": "NUMERIC",
+        "weight": "FLOAT",
+        "paid": "BOOLEAN",
+        "ordered_on": "DATE",
+        "changed_at": "TIMESTAMP",
+    }
+    assert found["price"]["length"] == "10,2"
+    assert found["id"]["description"] == "Number of the order."
+    assert {name for name, row in found.items() if row["key"] == "True"} == {"id"}
+    assert {row["table"] for row in found.values()} == {TABLE}
+    # NULL of typed columns is an empty text in the file.
+    assert {name: row["empty"] for name, row in found.items() if row["empty"] != "0"} == {
+        "weight": "1",
+        "ordered_on": "1",
+        "changed_at": "1",
+    }
+    facts = workbench.json("tables.json")[TABLE]
+    assert facts["name"] == "orders"
+    assert facts["metadata"]["KBC.description"] == "What was ordered."
+    assert facts["columns"] == list(ORDERS[0])
+
+
+@pytest.mark.rules("IM-33", "IM-48", "IM-53", "IM-56")
+def test_a_selection_of_columns_is_told_with_its_types_only(workbench: Workbench) -> None:
+    workbench.run("main", component=shop(workbench))
+    found = profile(workbench, columns=["price", "id"])
+    assert {name: row["type"] for name, row in found.items()} == {"price": "NUMERIC", "id": "INTEGER"}
+
+
+@pytest.mark.rules("CD-27", "IM-55")
+def test_a_component_that_refuses_a_schema_is_told_the_types_as_metadata(workbench: Workbench) -> None:
+    workbench.run("main", component=shop(workbench))
+    found = profile(workbench, features=("input-manifests-without-schema",))
+    assert (found["id"]["type"], found["price"]["type"]) == ("INTEGER", "NUMERIC")
+    # Lengths are what the package takes from a schema only.
+    assert found["price"]["length"] == ""
 
 
 @pytest.mark.rules("OM-95", "OM-54")

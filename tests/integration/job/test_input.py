@@ -84,7 +84,7 @@ def test_components_get_parquet_and_the_options_in_their_present_form(installati
     types = {"id": ColumnType(BaseType.INTEGER, nullable=False), "price": ColumnType(BaseType.NUMERIC, "10,2")}
     installation.load(SOURCE, "id,price\n1,2.50\n", primary_key=("id",), types=types)
     item = {"source": SOURCE, "destination": "t.parquet", "file_type": "parquet", "use_view": True}
-    check = "\nassert open('/data/in/tables/t.parquet', 'rb').read(4) == b'PAR1'"
+    check = "\nassert open('/data/in/tables/t.parquet/part-0.parquet', 'rb').read(4) == b'PAR1'"
     installation.script("see", SEE + check, storage=mapped("tables", item))
     given = seen(installation)
     (table,) = given["config"]["tables"]

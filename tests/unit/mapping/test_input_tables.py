@@ -268,7 +268,7 @@ def test_a_file_that_cannot_be_written_is_an_application_error(
 
 
 @pytest.mark.rules("IM-15")
-def test_a_table_can_be_given_as_parquet(load: Load, fetch: Fetch, tmp_path: Path) -> None:
+def test_a_parquet_table_is_a_folder_of_files(load: Load, fetch: Fetch, tmp_path: Path) -> None:
     import duckdb
 
     load(CSV, **KEYED)
@@ -276,7 +276,9 @@ def test_a_table_can_be_given_as_parquet(load: Load, fetch: Fetch, tmp_path: Pat
     (done,) = fetch({**item, "where_column": "id", "where_values": ["2", "3"]})
     assert (done["rows"], done["destination"]) == (2, "in/tables/t.parquet")
     with duckdb.connect() as connection:
-        read = connection.execute("SELECT * FROM read_parquet(?) ORDER BY id", [str(tmp_path / "in/t.parquet")])
+        read = connection.execute(
+            "SELECT * FROM read_parquet(?) ORDER BY id", [str(tmp_path / "in/t.parquet/*.parquet")]
+        )
         assert [column[0] for column in read.description] == ["name", "id"]
         assert read.fetchall() == [("b", "2"), ("c", "3")]
     assert json.loads((tmp_path / "in/t.parquet.manifest").read_text())["columns"] == ["name", "id"]
@@ -301,3 +303,13 @@ def test_typed_tables_are_filtered_and_written_as_texts(load: Load, fetch: Fetch
     assert rows(tmp_path) == [["id"], ["3"]]
     fetch({"source": SOURCE, "where_column": "price", "where_values": ["10"], "where_operator": "ne"})
     assert [row[0] for row in rows(tmp_path)][1:] == ["1", "2"]
+
+
+@pytest.mark.rules("IM-15", "IM-35")
+@pytest.mark.parametrize("order", [("csv", "parquet"), ("parquet", "csv")])
+def test_the_same_destination_twice_may_have_two_formats(
+    load: Load, fetch: Fetch, tmp_path: Path, order: tuple[str, str]
+) -> None:
+    load("id\n1\n", SOURCE)
+    fetch(*({"source": SOURCE, "destination": "t", "file_type": file_type} for file_type in order))
+    assert (tmp_path / "in/t").is_dir() == (order[1] == "parquet")
