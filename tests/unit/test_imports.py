@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 HEAVY = (
-    "airflow", "docker", "duckdb", "requests", "jsonschema", "pendulum", "dateparser", "pystache", "tenacity",
+    "airflow", "docker", "duckdb", "requests", "jsonschema", "pendulum", "pystache", "tenacity",
     "cryptography", "yaml", "filelock", "luqum",
 )  # fmt: skip
 

@@ -10,11 +10,12 @@ import os
 import subprocess
 import sys
 import tarfile
+import threading
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -247,56 +248,84 @@ def test_amazons_registry_needs_boto3(private: Private, monkeypatch: pytest.Monk
         private.pull()
 
 
+@dataclass
+class Amazon:
+    """A local end for Amazon's own client: gives the registry's login as a token, after some refusals.
+
+    Attributes:
+        refusals: how many of the next questions are refused.
+        asked: region and registries of each question.
+    """
+
+    refusals: int = 0
+    asked: list[tuple[str, list[str]]] = field(default_factory=list)
+
+    def answer(self, request: BaseHTTPRequestHandler) -> None:
+        size = int(request.headers["Content-Length"])
+        region = request.headers["Authorization"].split("/")[2]  # of the signature's scope
+        self.asked.append((region, json.loads(request.rfile.read(size))["registryIds"]))
+        assert request.headers["X-Amz-Target"].endswith(".GetAuthorizationToken")
+        if self.refusals:
+            self.refusals -= 1
+            status, content = 400, {"__type": "ExpiredTokenException", "message": "The token has expired."}
+        else:
+            token = base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
+            status, content = 200, {"authorizationData": [{"authorizationToken": token}]}
+        body = json.dumps(content).encode()
+        request.send_response(status)
+        request.send_header("Content-Length", str(len(body)))
+        request.end_headers()
+        request.wfile.write(body)
+
+
+@pytest.fixture
+def amazon(monkeypatch: pytest.MonkeyPatch) -> Iterator[Amazon]:
+    amazon = Amazon()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            amazon.answer(self)
+
+        def log_message(self, *args: Any) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+    monkeypatch.setenv("AWS_ENDPOINT_URL_ECR", f"http://127.0.0.1:{server.server_port}")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    yield amazon
+    server.shutdown()
+    server.server_close()
+
+
 @pytest.mark.rules("IG-11")
 @pytest.mark.parametrize(("repository", "region"), [({}, "us-east-1"), ({"region": "eu-west-1"}, "eu-west-1")])
 def test_amazon_gives_a_login_for_one_pull(
-    private: Private, monkeypatch: pytest.MonkeyPatch, repository: dict[str, str], region: str
+    private: Private, amazon: Amazon, repository: dict[str, str], region: str
 ) -> None:
-    asked = stand_in_for_boto3(monkeypatch, failures=1)
+    amazon.refusals = 1
     private.define(type="aws-ecr", repository=repository)
     assert private.pull().pulled
-    assert asked == [("ecr", region, ["127"])] * 2
+    assert amazon.asked == [(region, ["127"])] * 2
     assert "Amazon gives no login" in private.installation.lines[1]
     assert "Trying again in" in private.installation.lines[1]
     # The image is here now: nobody is asked.
     assert not private.pull().pulled
-    assert len(asked) == 2
+    assert len(amazon.asked) == 2
 
 
 @pytest.mark.rules("IG-11")
-def test_amazon_refusing_a_login_is_an_application_error(private: Private, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_amazon_refusing_a_login_is_an_application_error(
+    private: Private, amazon: Amazon, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("docker_runner.engine.images.PullLimits", lambda: FAST)
-    asked = stand_in_for_boto3(monkeypatch, failures=99)
+    amazon.refusals = 99
     private.define(type="aws-ecr")
     with pytest.raises(ApplicationError, match=r"Amazon gives no login for the image 127.*ExpiredToken"):
         private.pull()
-    assert len(asked) == FAST.attempts
-
-
-def stand_in_for_boto3(monkeypatch: pytest.MonkeyPatch, *, failures: int) -> list[tuple[str, str, list[str]]]:
-    """Amazon itself is not here; what it answers is."""
-    asked: list[tuple[str, str, list[str]]] = []
-
-    class ClientError(Exception):
-        pass
-
-    class Client:
-        def __init__(self, service: str, region_name: str) -> None:
-            self._asked = (service, region_name)
-
-        def get_authorization_token(self, registryIds: list[str]) -> dict[str, Any]:  # noqa: N803
-            asked.append((*self._asked, registryIds))
-            if len(asked) <= failures:
-                raise ClientError("ExpiredToken")
-            token = base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
-            return {"authorizationData": [{"authorizationToken": token}]}
-
-    boto3, botocore, exceptions = ModuleType("boto3"), ModuleType("botocore"), ModuleType("botocore.exceptions")
-    boto3.client = Client  # type: ignore[attr-defined]
-    exceptions.BotoCoreError = exceptions.ClientError = ClientError  # type: ignore[attr-defined]
-    for module in (boto3, botocore, exceptions):
-        monkeypatch.setitem(sys.modules, module.__name__, module)
-    return asked
+    assert len(amazon.asked) == FAST.attempts
 
 
 @pytest.mark.rules("IG-5")
