@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from tests.installation import SCRIPT, Installation
 
-from docker_runner.errors import ApplicationError, ComponentError, ConfigurationError, NotFoundError, UserError
+from docker_runner.errors import ApplicationError, ComponentError, ConfigurationError, UserError
 from docker_runner.job.plan import row_steps
 from docker_runner.job.steps import clean_up, create_workspace, perform, pull_images
 from docker_runner.job.workspace import Workspace
@@ -154,7 +154,7 @@ def test_a_manifest_that_is_alone_or_unreadable_keeps_everything_out(installatio
 def test_before_an_image_has_run_there_is_nothing_to_store(installation: Installation) -> None:
     storage = {"input": {"tables": [{"source": "in.c-main.nothing"}]}, "output": OUTPUT}
     installation.script("input", WRITE, storage=storage)
-    with pytest.raises(NotFoundError):
+    with pytest.raises(ConfigurationError, match=r"There is no table in\.c-main\.nothing"):
         installation.run("input")
     assert installation.tables() == []
 

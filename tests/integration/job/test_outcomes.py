@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from tests.installation import SCRIPT, Installation, container_names
 
-from docker_runner.errors import ApplicationError, ComponentError, ConfigurationError, NotFoundError, UserError
+from docker_runner.errors import ApplicationError, ComponentError, ConfigurationError, UserError
 from docker_runner.job.plan import row_steps
 from docker_runner.job.steps import clean_up, create_workspace, perform
 from docker_runner.job.workspace import Workspace
@@ -92,7 +92,7 @@ def test_an_unknown_table_is_named_with_similar_ones(installation: Installation)
     installation.load("in.c-main.t", "id\n1\n")
     mapping = {"input": {"tables": [{"source": "in.c-main.tt"}]}}
     installation.script("unknown", "print(1)", storage=mapping)
-    with pytest.raises(NotFoundError, match=r"in\.c-main\.tt.*in\.c-main\.t\b"):
+    with pytest.raises(ConfigurationError, match=r"in\.c-main\.tt.*in\.c-main\.t\b"):
         installation.run("unknown")
 
 
