@@ -88,8 +88,8 @@ _BYTES = [b"", b'"', b"{", b"}", b",", b"\\", b"\xff", b"\0"]
 
 @st.composite
 def damaged(draw: st.DrawFn, document: Any) -> bytes:
-    """The document's JSON with some bytes changed, cut out or cut off."""
-    text = bytearray(json.dumps(document, indent=1).encode())
+    """A text, or a document's JSON, with some bytes changed, cut out or cut off."""
+    text = bytearray(document if isinstance(document, bytes) else json.dumps(document, indent=1).encode())
     for _ in range(draw(st.integers(1, 4))):
         begin = draw(st.integers(0, len(text)))
         end = min(len(text), begin + draw(st.sampled_from([0, 1, 1, 5, 100_000])))

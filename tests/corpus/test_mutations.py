@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any
 
@@ -12,11 +12,13 @@ from hypothesis import strategies as st
 from tests.builders import component_document
 from tests.corpus.cases import COMPONENT, put
 from tests.corpus.mutations import damaged, mutated
-from tests.corpus.world import PROCESSOR, World
+from tests.corpus.world import PROCESSOR, PreparedRun, SharedStorage, World
 
 from docker_runner.errors import UserError
 from docker_runner.interface.state import checked_state, read_out_state
 from docker_runner.interface.usage import read_usage
+from docker_runner.job.validation import check_configuration
+from docker_runner.project.configuration import Project
 
 CONFIGURATION: dict[str, Any] = {
     "parameters": {"x": "{{ a }}", "script": ["{{ code }}"], "deep": {"list": [1, {"b": None}]}},
@@ -131,7 +133,26 @@ DOCUMENTS: dict[str, Any] = {
     "main/_shared/keboola.shared-code/code/rows/code/config.json": CODE,
     ".keboola/manifest.json": MANIFEST,
 }
-OFTEN = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+TABLE_MANIFEST: dict[str, Any] = {
+    "manifest_type": "out", "destination": "out.c-main.t", "incremental": True, "primary_key": ["id"],
+    "columns": ["id", "v"], "has_header": True, "delimiter": ",", "enclosure": '"', "write_always": False,
+    "delete_where": [
+        {"changed_since": "-1 day", "where_filters": [{"column": "id", "operator": "eq", "values_from_set": ["9"]}]}
+    ],
+    "metadata": [{"key": "a", "value": "b"}], "column_metadata": {"v": [{"key": "KBC.datatype.type", "value": "X"}]},
+}  # fmt: skip
+SCHEMA_MANIFEST: dict[str, Any] = {
+    "manifest_type": "out", "has_header": True, "description": "d", "table_metadata": {"a": "b"},
+    "schema": [
+        {"name": "id", "data_type": {"base": {"type": "INTEGER"}}, "primary_key": True, "nullable": False},
+        {"name": "v", "data_type": {"base": {"type": "STRING", "length": "5"}}, "metadata": {"m": "1"}},
+    ],
+}  # fmt: skip
+FILE_MANIFEST = {"tags": ["a", "b"], "is_public": False, "is_permanent": True, "is_encrypted": True, "notify": False}
+TABLE = b'id,v\n1,a\n2,"b ""c"" d"\n3,"e\nf"\n'
+RESULT = {"variables": {"a": 1, "b": None}}
+
+OFTEN = settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @pytest.fixture
@@ -142,6 +163,21 @@ def whole(world: World) -> World:
         world.file(path, content)
     world.file("main/_shared/keboola.shared-code/code/config.json", {})
     return world
+
+
+@pytest.fixture
+def own_world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """A world whose Storage may change."""
+    shared = SharedStorage(lambda: tmp_path_factory.mktemp("own"))
+    yield World(tmp_path_factory.mktemp("w"), shared)
+    shared.close()
+
+
+def validated(world: World) -> object:
+    """What ``docker-runner validate`` does."""
+    settings = world.settings
+    project, key = Project(settings.project), (COMPONENT, "main")
+    return check_configuration(project, world.registry, key, vault=settings.vault, token=settings.forwarded_token)
 
 
 def taken_or_refused(action: Callable[[], object]) -> None:
@@ -168,6 +204,7 @@ def test_a_project_with_a_broken_file_is_taken_or_refused(
     def check(broken: Any) -> None:
         whole.file(path, broken)
         taken_or_refused(lambda: whole.job().to_json())
+        taken_or_refused(lambda: validated(whole))
 
     check()
 
@@ -200,3 +237,32 @@ def test_a_broken_state_and_a_broken_usage_file_are_taken_or_refused(
             taken_or_refused(lambda file=out_usage: read_usage(file))
 
     check()
+
+
+@pytest.mark.rules("OM-7", "OM-74", "OF-4")
+@pytest.mark.parametrize(
+    ("path", "right"),
+    [
+        ("tables/t.csv.manifest", TABLE_MANIFEST),
+        ("tables/t.csv.manifest", SCHEMA_MANIFEST),
+        ("tables/t.csv", TABLE),
+        ("files/a.txt.manifest", FILE_MANIFEST),
+        ("result.json", RESULT),
+    ],
+    ids=["table", "schema", "csv", "file", "result"],
+)
+@pytest.mark.parametrize("break_it", [mutated, damaged])
+def test_broken_output_is_taken_or_refused(
+    own_world: World, path: str, right: Any, break_it: Callable[[Any], st.SearchStrategy[Any]]
+) -> None:
+    own_world.config({"storage": {"output": {"default_bucket": "out.c-main"}}})
+
+    @OFTEN
+    @given(break_it(right))
+    def check(broken: Any) -> None:
+        run = PreparedRun(own_world, own_world.job())
+        run.ended({"tables/t.csv": TABLE, "files/a.txt": "x", path: broken})
+        taken_or_refused(lambda: run.do("unload_output"))
+
+    if not (break_it is mutated and isinstance(right, bytes)):
+        check()

@@ -61,6 +61,11 @@ class World:
         """The runner's settings."""
         return Settings.from_environment(self.environment)
 
+    @property
+    def registry(self) -> ComponentRegistry:
+        """The registered components."""
+        return ComponentRegistry(self.settings.components)
+
     def tools(self) -> Tools:
         """Tools with the shared Storage and no engine."""
         tools = Tools(self.settings, log=logging.Logger("corpus"))
@@ -84,7 +89,7 @@ class World:
         """Resolve the configuration as every run does."""
         return resolve_job(
             Project(self.settings.project),
-            ComponentRegistry(self.settings.components),
+            self.registry,
             component_id=COMPONENT,
             config_id=CONFIG,
             request=JobRequest.from_params(request),
