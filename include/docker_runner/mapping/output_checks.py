@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from docker_runner.errors import ConfigurationError
-from docker_runner.storage.names import TIMESTAMP_COLUMN
+from docker_runner.errors import ConfigurationError, UserError
+from docker_runner.storage.names import TIMESTAMP_COLUMN, split_table_id
 
 _NOT_WITH_SCHEMA = ("columns", "metadata", "column_metadata", "primary_key", "distribution_key")
 _DESCRIPTION = "KBC.description"
@@ -105,6 +105,39 @@ def _refuse_timestamp(options: Mapping[str, Any], *, file: Any, key: str) -> Non
         )
 
 
+def mapped_destination(item: Mapping[str, Any], *, source: str, key: str) -> str:
+    """The table that a mapping names; empty when it names none (OM-22).
+
+    Args:
+        item: item of ``storage.output.tables``.
+        source: name of the table in ``out/tables``.
+        key: dotted path of the item.
+
+    Raises:
+        ConfigurationError: it is no table id.
+    """
+    destination = str(item.get("destination") or "")
+    if destination and destination.count(".") != 2:
+        example = f"out.c-main.{destination.split('.')[-1] or source}"
+        raise ConfigurationError(
+            f"{destination!r} is not a table id; write stage.bucket.table, e.g. {example}.", key=f"{key}.destination"
+        )
+    return checked_table_id(destination, key=f"{key}.destination") if destination else ""
+
+
+def checked_table_id(table_id: str, *, file: str | None = None, key: str) -> str:
+    """A table id that Storage takes (OM-24, OM-28).
+
+    Raises:
+        ConfigurationError: it is none; names file and key.
+    """
+    try:
+        split_table_id(table_id)
+    except UserError as error:
+        raise ConfigurationError(str(error), file=file, key=key) from None
+    return table_id
+
+
 def refuse_wrong_output(configuration: Mapping[str, Any]) -> None:
     """Refuse an output mapping that cannot work whatever the component writes, before anything runs.
 
@@ -116,7 +149,9 @@ def refuse_wrong_output(configuration: Mapping[str, Any]) -> None:
     """
     output = (configuration.get("storage") or {}).get("output") or {}
     for index, item in enumerate(output.get("tables") or []):
-        refuse_wrong_options(item, key=f"storage.output.tables[{index}]")
+        key = f"storage.output.tables[{index}]"
+        refuse_wrong_options(item, key=key)
+        mapped_destination(item, source=str(item["source"]), key=key)
     texts = output.get("treat_values_as_null")
     if texts is not None and not (isinstance(texts, list) and not any(isinstance(text, list | dict) for text in texts)):
         raise ConfigurationError(

@@ -11,13 +11,13 @@ from typing import Any
 from docker_runner.errors import ConfigurationError, UserError
 from docker_runner.interface.manifests import read_manifest
 from docker_runner.mapping.branches import branch_table
+from docker_runner.mapping.output_checks import checked_table_id, mapped_destination
 from docker_runner.mapping.output_columns import table_columns, types_by_metadata
 from docker_runner.mapping.output_deletes import delete_rules
 from docker_runner.mapping.output_metadata import Owner, column_metadata, system_metadata, table_metadata
 from docker_runner.mapping.output_options import TableOptions, Warn, merged_options
 from docker_runner.mapping.sources import output_sources
 from docker_runner.storage.base import TableLoad
-from docker_runner.storage.names import split_table_id
 
 
 def default_bucket(*, wanted: bool, stage: str, sanitized_component_id: str, config_id: str, configured: Any) -> str:
@@ -156,15 +156,9 @@ class TableOutput:
 
 def _destination(options: TableOptions, *, bucket: str, warn: Warn) -> str:
     """Where a table goes (OM-22..OM-24, D24)."""
-    mapped = str(options.mapping.get("destination") or "")
+    mapped = mapped_destination(options.mapping, source=options.source, key=options.key)
     if mapped:
-        if mapped.count(".") != 2:
-            example = f"out.c-main.{mapped.split('.')[-1] or options.source}"
-            raise ConfigurationError(
-                f"{mapped!r} is not a table id; write stage.bucket.table, e.g. {example}.",
-                key=f"{options.key}.destination",
-            )
-        return _checked(mapped, None, f"{options.key}.destination")
+        return mapped
     manifest = str(options.manifest.get("destination") or "")
     wanted = manifest or options.source.removesuffix(".csv")
     file, key = (options.manifest_file, "destination") if manifest else (None, options.title)
@@ -174,7 +168,7 @@ def _destination(options: TableOptions, *, bucket: str, warn: Warn) -> str:
                 f"{options.title}: the table goes to {wanted} because of its name, which is deprecated: map it, or "
                 f"write the destination into {options.manifest_file}."
             )
-        return _checked(wanted, file, key)
+        return checked_table_id(wanted, file=file, key=key)
     if not bucket:
         raise ConfigurationError(
             f"It is not known which bucket the table {wanted!r} belongs to: map it in storage.output.tables "
@@ -182,13 +176,4 @@ def _destination(options: TableOptions, *, bucket: str, warn: Warn) -> str:
             file=file,
             key=key,
         )
-    return _checked(f"{bucket}.{wanted}", file, key)
-
-
-def _checked(table_id: str, file: str | None, key: str) -> str:
-    """A table id that Storage takes (OM-24, OM-28)."""
-    try:
-        split_table_id(table_id)
-    except UserError as error:
-        raise ConfigurationError(str(error), file=file, key=key) from None
-    return table_id
+    return checked_table_id(f"{bucket}.{wanted}", file=file, key=key)

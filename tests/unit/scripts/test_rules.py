@@ -86,3 +86,13 @@ def test_the_contract_has_every_section_and_every_line_says_something(section: s
     rules = [rule for rule in contract.rules if rule.startswith(f"{section}-")]
     assert rules
     assert all(len({**contract.applicable, **contract.not_applicable}[rule]) > 10 for rule in rules)
+
+
+def test_every_rule_of_the_contract_is_proved_by_a_test_or_has_no_meaning_here() -> None:
+    done = subprocess.run(
+        [sys.executable, str(REPOSITORY / "scripts" / "rules.py"), "--missing"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
