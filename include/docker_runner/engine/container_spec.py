@@ -13,6 +13,9 @@ LABEL_PREFIX = "com.keboola.docker-runner."
 OWNER_LABEL = f"{LABEL_PREFIX}owner"
 OWNER = "docker-runner"
 
+# Of the networks that a component can ask for, the one without a route to anywhere (CT-5, D10).
+NO_INTERNET = "no-internet"
+
 _CPU_PERIOD_MICROSECONDS = 100_000
 
 
@@ -76,12 +79,17 @@ class ContainerSpec:
             "PidsLimit": self.pids_limit,
             "Sysctls": dict(self.sysctls),
             "SecurityOpt": ["no-new-privileges"],
-            "CapDrop": [] if self.user is None or self.command else ["ALL"],
+            # A component that is root cannot make packets of its own, with which it could speak as another one.
+            "CapDrop": [] if self.command else ["NET_RAW"] if self.user is None else ["ALL"],
             # No init: images that bring their own (s6, tini) insist on being process 1, and a container ends as a
             # whole anyway. The log is read from the live stream; the engine's copy is bounded so that it cannot fill
             # the disk, and stays readable with "docker logs" while the container exists.
             "LogConfig": {"Type": "json-file", "Config": {"max-size": "20m", "max-file": "5"}},
         }
+        if self.network == NO_INTERNET:
+            # The engine's name server would ask the one of the host, and names are a way to tell something outside.
+            # Inside the container nobody answers.
+            host |= {"Dns": ["127.0.0.1"], "DnsOptions": ["timeout:1", "attempts:1"]}
         config: dict[str, Any] = {
             "Image": self.image,
             "Env": [f"{name}={value}" for name, value in self.environment.items()],

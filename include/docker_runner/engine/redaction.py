@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import groupby
 from os.path import commonprefix
+from typing import Any
 from urllib.parse import quote, quote_plus
 
 HIDDEN = "[hidden]"
@@ -50,6 +51,17 @@ class Redactor:
     def redact(self, text: str) -> str:
         """``text`` with every secret replaced."""
         return self.forms.pattern.sub(HIDDEN, text) if self._forms else text
+
+    def redact_document(self, document: Any) -> Any:
+        """A JSON document with the secrets in its texts, keys and numbers replaced."""
+        if isinstance(document, str):
+            return self.redact(document)
+        if isinstance(document, Mapping):
+            return {self.redact(str(key)): self.redact_document(value) for key, value in document.items()}
+        if isinstance(document, list | tuple):
+            return [self.redact_document(value) for value in document]
+        text = json.dumps(document)
+        return document if isinstance(document, bool | None) or self.redact(text) == text else HIDDEN
 
     def stream(self) -> StreamRedactor:
         """A redactor for text that arrives in pieces."""

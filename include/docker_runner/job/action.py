@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import uuid
 from collections.abc import Iterator, Mapping
@@ -11,16 +10,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from docker_runner.documents import HIDDEN, parse_json
+from docker_runner.documents import parse_json
 from docker_runner.engine.containers import ContainerOutcome
 from docker_runner.engine.images import PreparedImage
 from docker_runner.engine.redaction import Redactor
 from docker_runner.errors import ApplicationError, ConfigurationError, UserError
 from docker_runner.interface.config_file import rendered
 from docker_runner.interface.environment import RunIdentity, refuse_missing_token
+from docker_runner.job.component_log import ComponentLog
 from docker_runner.job.config import stage_config
-from docker_runner.job.containers import StageRun, judge_stage, start_and_wait
+from docker_runner.job.containers import StageRun, container_name, judge_stage, start_and_wait
 from docker_runner.job.definition import Job, JobDefinition, Mode, Stage
+from docker_runner.job.gelf import gelf_of
 from docker_runner.job.images import pull_images
 from docker_runner.job.stages import environment_of
 from docker_runner.job.tools import Tools
@@ -78,19 +79,22 @@ def run_action(
         folders = workspace.row("")
         data = folders.make_stage(0, extension=component.extension)
         run = StageRun(row.main, job, row, data, folders.tmp(0), image, timeout_seconds=TIME_LIMIT_SECONDS)
-        outcome = start_and_wait(
-            run,
-            config=rendered(content, extension=data.extension),
-            environment=environment_of(row.main, row, tools, config=content),
-            tools=tools,
-            # The answer is hidden after it was parsed: hidden before, it might not be JSON any more.
-            on_line=lambda *_: None,
-            tail_characters=LONGEST_ANSWER_CHARACTERS,
-        )
+        log = ComponentLog(tools.log.getChild("component"), component)
+        name = container_name(row.main, job, row)
+        with gelf_of(row.main, name, log=log, redactor=redactor, tools=tools) as gelf:
+            outcome = start_and_wait(
+                run,
+                config=rendered(content, extension=data.extension),
+                environment={**environment_of(row.main, row, tools, config=content), **gelf},
+                tools=tools,
+                # The answer is hidden after it was parsed: hidden before, it might not be JSON any more.
+                on_line=lambda *_: None,
+                tail_characters=LONGEST_ANSWER_CHARACTERS,
+            )
         _tell(outcome, redactor, tools)
-        judge_stage(run, _hidden(outcome, redactor))
+        judge_stage(run, _hidden(outcome, redactor), last_gelf_message=log.last_warning)
     text = outcome.stdout_tail
-    if component.data["logging"]["type"] == "gelf":
+    if component.data["logging"]["type"] == "gelf" and not gelf:
         text = _last_document(text, redactor, tools)
     return _answer(text, redactor)
 
@@ -144,8 +148,8 @@ def _tell(outcome: ContainerOutcome, redactor: Redactor, tools: Tools) -> None:
 def _last_document(text: str, redactor: Redactor, tools: Tools) -> str:
     """The answer of a component that was made to log into a GELF server (CD-20): its last line.
 
-    There is no such server here, so Keboola's clients log to stdout, where what they say as they start would spoil the
-    answer that is printed last. What stands before it is shown as log.
+    Where it has none, Keboola's clients log to stdout, where what they say as they start would spoil the answer that
+    is printed last. What stands before it is shown as log.
     """
     *said, last = text.strip().splitlines() or [""]
     if not said or _is_json(text):
@@ -170,19 +174,7 @@ def _answer(text: str, redactor: Redactor) -> Any:
     if len(text) >= LONGEST_ANSWER_CHARACTERS:
         raise ApplicationError(f"The component's answer has more than {LONGEST_ANSWER_CHARACTERS} characters.")
     try:
-        return _without_secrets(parse_json(text, file="stdout"), redactor)
+        return redactor.redact_document(parse_json(text, file="stdout"))
     except ConfigurationError as error:
         shown = redactor.redact(text)[:_SHOWN_CHARACTERS]
         raise ApplicationError(f"The component's answer is not JSON: {error.problem} It wrote: {shown}") from None
-
-
-def _without_secrets(document: Any, redactor: Redactor) -> Any:
-    """Hide secrets in a document's texts, keys and numbers."""
-    if isinstance(document, str):
-        return redactor.redact(document)
-    if isinstance(document, dict):
-        return {redactor.redact(key): _without_secrets(value, redactor) for key, value in document.items()}
-    if isinstance(document, list):
-        return [_without_secrets(value, redactor) for value in document]
-    text = json.dumps(document)
-    return document if isinstance(document, bool | None) or redactor.redact(text) == text else HIDDEN

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 import re
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from docker_runner.engine.container_logs import TAIL_CHARACTERS, Stream
+from docker_runner.engine.container_logs import TAIL_CHARACTERS
 from docker_runner.engine.containers import (
     LABEL_PREFIX,
     ContainerOutcome,
@@ -26,14 +25,15 @@ from docker_runner.errors import ConfigurationError
 from docker_runner.interface.data_folder import DataFolder, write_secret
 from docker_runner.interface.result import FAILURES, judge
 from docker_runner.interface.usage import read_usage
+from docker_runner.job.component_log import ComponentLog
 from docker_runner.job.definition import Job, JobDefinition, Stage
+from docker_runner.job.gelf import gelf_of
 from docker_runner.job.permissions import container_user, hand_over, take_over
 from docker_runner.job.tools import Tools
 
 LABEL_JOB = f"{LABEL_PREFIX}jobId"
 LABEL_ROW = f"{LABEL_PREFIX}rowId"
 LONGEST_RUN_SECONDS = 86_400
-_LEVELS = {Stream.STDOUT: logging.INFO, Stream.STDERR: logging.ERROR}
 # Memory factor and CPUs by container size (CT-14, CT-15).
 _SIZES = {"xsmall": (0.5, 1), "small": (1.0, 2), "medium": (2.0, 4), "large": (7.1, 14)}
 
@@ -89,18 +89,15 @@ def run_stage(
         tools.log.info(
             "The configuration's network %s replaces the component's %s.", stage.network, stage.component.network
         )
-    lines = tools.log.getChild("component")
-    outcome = start_and_wait(
-        run,
-        config=config,
-        environment=environment,
-        tools=tools,
-        redactor=redactor,
-        on_line=lambda stream, line: lines.log(_LEVELS[stream], "%s", line),
-    )
+    log = ComponentLog(tools.log.getChild("component"), run.row.component)
+    container = container_name(stage, run.job, run.row)
+    with gelf_of(stage, container, log=log, redactor=redactor, tools=tools) as gelf:
+        outcome = start_and_wait(
+            run, config=config, environment={**environment, **gelf}, tools=tools, redactor=redactor, on_line=log.line
+        )
     usage = _usage(run, tools, redactor=redactor) if stage.is_main else _Usage()
     try:
-        judge_stage(run, outcome)
+        judge_stage(run, outcome, last_gelf_message=log.last_warning)
     except FAILURES as error:
         if usage.problem:
             tools.log.warning("%s", usage.problem)
@@ -151,7 +148,7 @@ def start_and_wait(
             take_over(spec, tools.engine)
 
 
-def judge_stage(run: StageRun, outcome: ContainerOutcome) -> None:
+def judge_stage(run: StageRun, outcome: ContainerOutcome, *, last_gelf_message: str = "") -> None:
     """Return if the component did its work, raise what it deserves if not; see :func:`judge`."""
     component = run.stage.component
     judge(
@@ -160,6 +157,7 @@ def judge_stage(run: StageRun, outcome: ContainerOutcome) -> None:
         timeout_seconds=run.time_limit,
         memory_text=component.memory_text,
         no_application_errors=component.no_application_errors,
+        last_gelf_message=last_gelf_message,
     )
 
 

@@ -23,7 +23,7 @@ class Tools:
     Args:
         settings: where this installation keeps things.
         log: where messages for people go.
-        connect: makes the engine.
+        connect: makes a connection to the engine; a thread needs one of its own.
         registry_login: gives the login for the host of a registry, or None; Airflow knows those of its connections.
     """
 
@@ -37,7 +37,7 @@ class Tools:
     ) -> None:
         self.settings = settings
         self.log = log or logging.getLogger("docker_runner")
-        self._connect = connect
+        self.connect = connect
         self.registry_login = registry_login
 
     @cached_property
@@ -48,7 +48,7 @@ class Tools:
     @cached_property
     def engine(self) -> Engine:
         """The Docker engine; raises EngineError when it does not answer."""
-        return self._connect()
+        return self.connect()
 
     @cached_property
     def encryptor(self) -> Encryptor:

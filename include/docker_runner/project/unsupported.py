@@ -1,7 +1,7 @@
 """What components may ask for and this runner does not offer: refused, instead of silently ignored.
 
 Only settings without which a run would do something else than its author expects are refused; those that change
-nothing here (workspace options, GELF transport) are accepted and have no effect.
+nothing here (workspace options) are accepted and have no effect.
 """
 
 from __future__ import annotations

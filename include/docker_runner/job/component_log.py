@@ -1,0 +1,80 @@
+"""What people see of a component's lines and GELF messages, by the verbosity of their levels (LG-12)."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from docker_runner.engine.container_logs import LINE_CHARACTERS, LINE_MARKER, Stream
+from docker_runner.engine.gelf_messages import ERROR_LEVEL, GelfMessage
+from docker_runner.project.component import Component
+
+_STREAM_LEVELS = {Stream.STDOUT: 200, Stream.STDERR: ERROR_LEVEL}
+# Levels of what is shown (LG-13): whoever wants to see debug messages finds them among the others.
+_SHOWN_AS = {
+    100: logging.INFO, 200: logging.INFO, 250: logging.WARNING, 300: logging.WARNING, 400: logging.ERROR,
+    500: logging.CRITICAL, 550: logging.CRITICAL, 600: logging.CRITICAL,
+}  # fmt: skip
+_DEFAULT = {
+    100: "none", 200: "normal", 250: "normal", 300: "normal", 400: "normal",
+    500: "camouflage", 550: "camouflage", 600: "camouflage",
+}  # fmt: skip
+# A component that sends nothing but rubbish is told so, but not for ever.
+_MOST_NOTICES = 50
+
+
+class ComponentLog:
+    """The log of one container.
+
+    Args:
+        log: where lines and messages go, each with its level.
+        component: the row's main component, whose verbosity counts for all of its images (LG-16).
+    """
+
+    def __init__(self, log: logging.Logger, component: Component) -> None:
+        self._log = log
+        self._component_id = component.id
+        given = dict(component.data["logging"]["verbosity"])
+        self._verbosity = _DEFAULT | {int(level): value for level, value in given.items() if level.isdecimal()}
+        self._notices = 0
+        self.last_warning = ""
+
+    def line(self, stream: Stream, text: str) -> None:
+        """Show a line of an output (LG-1, D14)."""
+        self._show(_STREAM_LEVELS[stream], text, {})
+
+    def message(self, message: GelfMessage) -> None:
+        """Show a GELF message; one without a text is none (LG-14)."""
+        text = message.text.strip()
+        if not text:
+            return
+        if message.is_warning:
+            self.last_warning = text
+        self._show(message.level, text, message.context)
+
+    def notice(self, text: str) -> None:
+        """Tell of a message that was dropped (LG-7, LG-8)."""
+        self._notices += 1
+        if self._notices <= _MOST_NOTICES:
+            self._log.warning("%s", text)
+        if self._notices == _MOST_NOTICES:
+            self._log.warning("More messages like that are dropped without a word.")
+
+    def _show(self, level: int, text: str, context: Mapping[str, Any]) -> None:
+        verbosity = self._verbosity.get(level, "normal")
+        if verbosity == "none":
+            return
+        if verbosity == "camouflage":
+            text = f"Application error: ask whoever maintains the component {self._component_id} for help."
+        elif verbosity == "verbose" and context:
+            text = f"{_trimmed(text)} {json.dumps(context, ensure_ascii=False)}"
+        shown_as = _SHOWN_AS.get(level, logging.ERROR)
+        if self._log.isEnabledFor(shown_as):
+            # As the logger's own methods, but without looking for the caller, which takes longer than all the rest.
+            self._log.handle(self._log.makeRecord(self._log.name, shown_as, "", 0, _trimmed(text), (), None))
+
+
+def _trimmed(text: str) -> str:
+    return text if len(text) <= LINE_CHARACTERS + len(LINE_MARKER) else text[:LINE_CHARACTERS] + LINE_MARKER
