@@ -168,6 +168,9 @@ def _wrong_value(error: ValidationError) -> str:
         return f"Must be {phrase}, not {shown}."
     if error.validator == "type":
         names = [expected] if isinstance(expected, str) else list(expected)
+        if "object" in names and _schema_of(error).get("maxItems") == 0:
+            # An empty map as PHP writes it: nobody is told to write a list.
+            names.remove("array")
         return f"Must be {' or '.join(_TYPE_NAMES[name] for name in names)}, not {shown}."
     if error.validator == "enum":
         allowed = ", ".join(repr(value) for value in expected if value not in ("", None))
