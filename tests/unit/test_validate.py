@@ -129,6 +129,26 @@ def test_variables_values_schedules_shared_code_and_meta_data_are_checked(
     assert names(result) == ["vendor.ex-foo", "vendor.ex-foo/main", "keboola.shared-code/vendor.ex-foo"]
 
 
+@pytest.mark.rules("VR-2", "VR-6", "SC-2", "AU-3")
+def test_what_a_configuration_names_and_is_not_there_is_shown_where_it_is_named(
+    built: ProjectBuilder, validate: Validate
+) -> None:
+    built.variables(["v"], {"default": {"v": "1"}})
+    built.write("main/other/keboola.shared-code/lib/config.json", {})
+    wrong: dict[str, dict[str, Any]] = {
+        "variables_id": {"variables_id": "gone"},
+        "variables_values_id": {"variables_values_id": "gone"},
+        "shared_code_id": {"shared_code_id": "gone", "shared_code_row_ids": ["a"]},
+        "shared_code_row_ids": {"shared_code_id": "lib", "shared_code_row_ids": ["gone"]},
+        "authorization.oauth_api.id": {"authorization": {"oauth_api": {"id": "1"}}},
+    }
+    for key, content in wrong.items():
+        built.configuration(json.dumps({"parameters": {}, **content}, indent=1), rows={"a": {}})
+        file = built.directory / FOLDER / "main/config.json"
+        line = next(n for n, text in enumerate(file.read_text().splitlines(), 1) if f'"{key.split(".")[-1]}"' in text)
+        assert places(validate("--json")) == [f"project/{FOLDER}/main/config.json:{line} {key}"]
+
+
 @pytest.mark.rules("VR-7", "VR-11", "D21")
 def test_placeholders_without_a_value_are_a_problem_of_the_configuration(
     built: ProjectBuilder, validate: Validate

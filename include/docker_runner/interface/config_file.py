@@ -43,12 +43,7 @@ def _authorization(configuration: Mapping[str, Any]) -> dict[str, Any]:
     """What a component gets of its authorization: credentials and application proxy, nothing else (AU-2..AU-7)."""
     given = configuration.get("authorization") or {}
     oauth = given.get("oauth_api") or {}
-    if oauth.get("id") and not oauth.get("credentials"):
-        raise ConfigurationError(
-            "There is no service here that keeps OAuth credentials: put them, with their secrets encrypted, "
-            "into authorization.oauth_api.credentials.",
-            key="authorization.oauth_api.id",
-        )
+    refuse_missing_credentials(configuration)
     backend = (configuration.get("runtime") or {}).get("backend") or {}
     context = backend.get("context") if isinstance(backend, Mapping) else None
     return {
@@ -56,6 +51,21 @@ def _authorization(configuration: Mapping[str, Any]) -> dict[str, Any]:
         **({"app_proxy": given["app_proxy"]} if given.get("app_proxy") else {}),
         **({"context": context} if context else {}),
     }
+
+
+def refuse_missing_credentials(configuration: Mapping[str, Any]) -> None:
+    """Refuse a configuration that only names credentials of a service that is not here.
+
+    Raises:
+        ConfigurationError: says where to put them (OS-8).
+    """
+    oauth = (configuration.get("authorization") or {}).get("oauth_api") or {}
+    if oauth.get("id") and not oauth.get("credentials"):
+        raise ConfigurationError(
+            "There is no service here that keeps OAuth credentials: put them, with their secrets encrypted, "
+            "into authorization.oauth_api.credentials.",
+            key="authorization.oauth_api.id",
+        )
 
 
 def processor_config(parameters: Any, image_parameters: Any) -> dict[str, Any]:
@@ -100,12 +110,13 @@ def _set_styles(node: Node, *, depth: int) -> None:
         node.style = "'"
 
 
-def refuse_misuse(configuration: Any, image_parameters: Any, *, key: str = "") -> None:
+def refuse_misuse(configuration: Any, image_parameters: Any, *, file: str | None = None, key: str = "") -> None:
     """Refuse a configuration that repeats a secret of the component's own parameters (DF-20).
 
     Args:
         configuration: decrypted configuration.
         image_parameters: decrypted image parameters.
+        file: what the error names as the file.
         key: path of that part inside the whole configuration.
 
     Raises:
@@ -114,4 +125,6 @@ def refuse_misuse(configuration: Any, image_parameters: Any, *, key: str = "") -
     own = {value for _, value in walk_secrets(image_parameters) if value not in (None, "")}
     for path, value in walk_secrets(configuration, key):
         if value in own:
-            raise ConfigurationError("This secret belongs to the component itself and may not be used here.", key=path)
+            raise ConfigurationError(
+                "This secret belongs to the component itself and may not be used here.", file=file, key=path
+            )

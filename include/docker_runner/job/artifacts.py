@@ -130,8 +130,9 @@ def fetch_artifacts(row: JobDefinition, data: DataFolder, folders: RowWorkspace,
         return []
     # Whatever an earlier image made there, links for example, must not lead anywhere.
     remove_path(data.artifacts / "in")
-    fetched = []
+    fetched: list[int] = []
     for kind, query in ((item.kind, item.query) for item in wanted):
+        before = len(fetched)
         # Of two with the same name the newest stays.
         for file in reversed(tools.storage.files(query)):
             try:
@@ -139,7 +140,7 @@ def fetch_artifacts(row: JobDefinition, data: DataFolder, folders: RowWorkspace,
                 fetched.append(file.id)
             except UserError as error:
                 tools.log.warning("The artifact %s (file %s) is left out: %s", file.name, file.id, error)
-        tools.log.info("Fetched artifacts of kind %s: %s", kind, len(fetched))
+        tools.log.info("Fetched artifacts of kind %s: %s", kind, len(fetched) - before)
     return fetched
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from docker_runner.documents import Files, located, problems, walk_secrets
 from docker_runner.encryption import refuse_plain_secrets
 from docker_runner.errors import ConfigurationError, UserError
+from docker_runner.interface.config_file import refuse_missing_credentials
 from docker_runner.job.artifacts import refuse_wrong_artifacts
 from docker_runner.mapping.input_checks import refuse_wrong_input
 from docker_runner.mapping.output_checks import refuse_wrong_output
@@ -55,6 +56,7 @@ def effective_problems(content: Mapping[str, Any], *, files: Files) -> Iterator[
         partial(refuse_wrong_input, parsed),
         partial(refuse_wrong_output, parsed),
         partial(refuse_wrong_artifacts, parsed),
+        partial(refuse_missing_credentials, parsed),
     )
     for check in checks:
         try:

@@ -26,10 +26,9 @@ def stage_config(
         component.data["image_parameters"], Scope(component=component.id), file=f"definition of {component.id}"
     )
     source = row.configuration if stage.is_main else stage.parameters
-    content = tools.encryptor.decrypt(
-        source, row.scope, file=f"configuration {row.component.id}/{row.config_id}", plain=action != "run"
-    )
-    refuse_misuse(content, image_parameters, key=_key(stage))
+    file = f"configuration {row.title}"
+    content = tools.encryptor.decrypt(source, row.scope, file=file, plain=action != "run")
+    refuse_misuse(content, image_parameters, file=file, key=_key(stage))
     config = (
         main_config(content, image_parameters, action=action)
         if stage.is_main

@@ -80,6 +80,12 @@ class JobDefinition:
     config_exists: bool = True
 
     @property
+    def title(self) -> str:
+        """What errors name it by: its component, configuration and row."""
+        row = f" row {self.row_id}" if self.row_id else ""
+        return f"{self.component.id}/{self.config_id}".rstrip("/") + row
+
+    @property
     def stores_state(self) -> bool:
         """Whether state is kept after a run: only of a configuration that exists (LC-22)."""
         return bool(self.config_id) and self.config_exists
@@ -133,6 +139,14 @@ class JobDefinition:
         """``storage.output``: where results go."""
         output: Mapping[str, Any] = (self.configuration.get("storage") or {}).get("output") or {}
         return output
+
+    def default_bucket(self) -> str:
+        """The bucket of tables that name none: the configuration's, else the component's; may be empty (OM-21, CF-23).
+
+        Raises:
+            ConfigurationError: as of :meth:`Component.default_bucket`.
+        """
+        return str(self.output.get("default_bucket") or "") or self.component.default_bucket(self.config_id)
 
     @property
     def null_values(self) -> tuple[str, ...]:

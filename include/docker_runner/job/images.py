@@ -68,9 +68,7 @@ def _build(stage: Stage, row: JobDefinition, tools: Tools) -> PreparedImage:
     except UserError as error:
         # The one who runs the configuration cannot mend it (IG-30).
         raise ApplicationError(f"The image that {component.id} is built on cannot be had. {error}") from None
-    values = tools.encryptor.decrypt(
-        stage.build_values, row.scope, file=f"configuration {row.component.id}/{row.config_id}"
-    )
+    values = tools.encryptor.decrypt(stage.build_values, row.scope, file=f"configuration {row.title}")
     plan = build_plan(_decrypted(component, tools)["build_options"], values)
     request = BuildRequest(
         component_id=component.id,

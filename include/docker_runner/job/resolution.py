@@ -110,7 +110,7 @@ def _definition(
     tag = request.tag or source.tag(content)
     with errors_of(files):
         stages = stages_of(content, component=component, registry=registry, tag=tag)
-    return JobDefinition(
+    definition = JobDefinition(
         component=component,
         config_id=identity.config_id,
         config_version=identity.config_version,
@@ -122,6 +122,10 @@ def _definition(
         is_inline=source.is_inline,
         config_exists=source.config_exists,
     )
+    if component.writes_storage:
+        with errors_of(files):
+            definition.default_bucket()
+    return definition
 
 
 def replaced(
@@ -210,11 +214,12 @@ def _processor(item: Mapping[str, Any], position: str, number: int, registry: Co
 def described(job: Job, *, selected: Sequence[str]) -> dict[str, Any]:
     """What was resolved, as a small manifest for people and later steps."""
     first = job.rows[0] if job.rows else None
+    variables = {name: value for row in job.rows for name, value in row.variables.items()}
     return {
         "configuration": job.title,
         "version": first.config_version if first else "",
         "mode": first.mode.value if first else Mode.RUN.value,
         "rows": list(selected),
         "images": list(job.images()),
-        "variables": dict(first.variables) if first else {},
+        "variables": variables,
     }

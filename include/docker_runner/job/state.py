@@ -32,7 +32,7 @@ def stored_state(row: JobDefinition, folders: RowWorkspace, tools: Tools) -> dic
     if kept is not None:
         return kept
     document = tools.storage.state(row.state_key) if row.reads_state else {}
-    state = checked_state(document, owner=f"{row.component.id}/{row.config_id}")
+    state = checked_state(document, owner=row.title)
     folders.finish(_STORED, state)
     return state
 
@@ -81,6 +81,5 @@ def state_secrets(row: JobDefinition, folders: RowWorkspace, tools: Tools) -> It
 
 
 def _decrypted(state: Mapping[str, Any], row: JobDefinition, tools: Tools) -> dict[str, Any]:
-    file = f"state of {row.component.id}/{row.config_id}"
-    decrypted: dict[str, Any] = tools.encryptor.decrypt(state, row.scope, file=file)
+    decrypted: dict[str, Any] = tools.encryptor.decrypt(state, row.scope, file=f"state of {row.title}")
     return decrypted

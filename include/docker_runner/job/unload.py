@@ -21,7 +21,7 @@ from docker_runner.mapping.input_files import file_states, tags_to_add
 from docker_runner.mapping.input_tables import table_states
 from docker_runner.mapping.output_files import file_uploads, system_tags, table_file_uploads
 from docker_runner.mapping.output_metadata import Owner
-from docker_runner.mapping.output_tables import TableOutput, default_bucket
+from docker_runner.mapping.output_tables import TableOutput
 from docker_runner.storage.base import Commit, Committed, FileUpload, StateKey, StoredFile, TableLoad
 
 Manifest = dict[str, Any]
@@ -227,17 +227,10 @@ def _shown_file(file: StoredFile) -> Manifest:
 
 
 def _owner(row: JobDefinition) -> Owner:
-    data: Mapping[str, Any] = row.component.data
     return Owner(
         component_id=row.component.id,
         config_id=row.config_id,
         row_id=row.row_id,
-        default_bucket=default_bucket(
-            wanted=data["default_bucket"],
-            stage=data["default_bucket_stage"],
-            sanitized_component_id=row.component.sanitized_id,
-            config_id=row.config_id,
-            configured=row.output.get("default_bucket"),
-        ),
+        default_bucket=row.default_bucket(),
         branch=row.branch_prefix,
     )

@@ -20,28 +20,6 @@ from docker_runner.mapping.sources import output_sources
 from docker_runner.storage.base import TableLoad
 
 
-def default_bucket(*, wanted: bool, stage: str, sanitized_component_id: str, config_id: str, configured: Any) -> str:
-    """The bucket of tables that name none, or an empty text (OM-21).
-
-    Args:
-        wanted: the component's ``default_bucket``.
-        stage: the component's ``default_bucket_stage``.
-        sanitized_component_id: the component's id as part of names.
-        config_id: the configuration's id.
-        configured: ``storage.output.default_bucket``, which wins.
-
-    Raises:
-        ConfigurationError: the component needs a configuration's id for it and there is none.
-    """
-    if configured:
-        return str(configured)
-    if not wanted:
-        return ""
-    if not config_id:
-        raise ConfigurationError("The component writes into a bucket named after the configuration, which has no id.")
-    return f"{stage}.c-{sanitized_component_id}-{config_id}"
-
-
 @dataclass(frozen=True)
 class TableOutput:
     """What is in ``out/tables``, and what the configuration says of it.

@@ -135,6 +135,22 @@ class Component:
         """Whether output is mapped (LC-31)."""
         return self.reads_storage and self.data["staging_storage"].get("output", "local") == "local"
 
+    def default_bucket(self, config_id: str) -> str:
+        """The bucket of a configuration's tables that name none, empty when the component has no such bucket (OM-21).
+
+        Raises:
+            ConfigurationError: the bucket is named after the configuration, and there is no id.
+        """
+        if not self.data["default_bucket"]:
+            return ""
+        if not config_id:
+            raise ConfigurationError(
+                f"{self.id} stores tables into a bucket that is named after the configuration, and this one has no id: "
+                "run it under the id of one, or name a bucket.",
+                key="storage.output.default_bucket",
+            )
+        return f"{self.data['default_bucket_stage']}.c-{self.sanitized_id}-{config_id}"
+
     @property
     def no_application_errors(self) -> bool:
         """Whether every failure of the container is the user's (CT-33)."""

@@ -59,7 +59,7 @@ class Row:
 class Configuration:
     """One configuration, as written: nothing merged, replaced or decrypted yet.
 
-    ``version`` is a hash of the content: it changes when, and only when, something that a run uses changes (CF-2).
+    ``version`` is a hash of the content with code and rows: it changes when, and only when, one of them does (CF-2).
     """
 
     component_id: str
@@ -165,6 +165,17 @@ class Project:
                 f"There is no configuration {component_id}/{config_id} in the project {self.folder}.{hint}"
             )
         return found
+
+    def named(self, component_id: str, config_id: str, *, key: str) -> Entry:
+        """Find a configuration that another one names under a key.
+
+        Raises:
+            ConfigurationError: there is none; names the key.
+        """
+        try:
+            return self.entry(component_id, config_id)
+        except NotFoundError as error:
+            raise ConfigurationError(str(error), key=key) from None
 
     def configurations_of(self, component_id: str) -> list[Key]:
         """Ids of all configurations of a component, also of one that is never run itself, e.g. of shared code."""

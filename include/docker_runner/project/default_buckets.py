@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from docker_runner.errors import ConfigurationError
-from docker_runner.mapping.output_tables import default_bucket
 from docker_runner.project.component import ComponentRegistry
 from docker_runner.project.configuration import Project
 
@@ -57,13 +56,7 @@ def _table_id(match: re.Match[str], index: int, *, project: Project, registry: C
         raise ConfigurationError(f"There is no configuration at {path!r} in this branch.", key=place)
     component_id, config_id = key
     component = registry.get(component_id)
-    bucket = default_bucket(
-        wanted=component.data["default_bucket"],
-        stage=component.data["default_bucket_stage"],
-        sanitized_component_id=component.sanitized_id,
-        config_id=config_id,
-        configured=None,
-    )
+    bucket = component.default_bucket(config_id)
     if not bucket:
         raise ConfigurationError(f"The component {component_id} stores into no default bucket.", key=place)
     return f"{bucket}.{table}"

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from docker_runner.documents import lines_shown
 from docker_runner.errors import ConfigurationError, NotFoundError
 from docker_runner.project.configuration import Configuration, Row
+
+_LOG = logging.getLogger(__name__)
 
 
 def merged(root: Mapping[str, Any], row: Mapping[str, Any]) -> dict[str, Any]:
@@ -59,7 +62,8 @@ def _has_processors(configuration: Mapping[str, Any]) -> bool:
 def selected_rows(configuration: Configuration, requested: Sequence[str]) -> list[str]:
     """Ids of the rows that a run executes, in stored order; ``[""]`` for a configuration without rows.
 
-    Requested rows run even when they are disabled (LC-24, RW-6); without a request disabled rows are left out (RW-7).
+    Requested rows run even when they are disabled (LC-24, RW-6); without a request disabled rows are left out,
+    which the log tells (RW-7).
 
     Raises:
         NotFoundError: none of the requested rows exists (LC-20).
@@ -75,4 +79,7 @@ def selected_rows(configuration: Configuration, requested: Sequence[str]) -> lis
         return found
     if not configuration.rows:
         return [""]
+    for row in configuration.rows:
+        if row.is_disabled:
+            _LOG.info("The row %s is disabled and left out.", row.id)
     return [row.id for row in configuration.rows if not row.is_disabled]

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from docker_runner.documents import checked, id_at, read_json
-from docker_runner.errors import ConfigurationError, NotFoundError
+from docker_runner.errors import ConfigurationError
 from docker_runner.project.blocks import has_code, scripts_of
 from docker_runner.project.code_links import target_component
 from docker_runner.project.configuration import Project
@@ -23,8 +23,7 @@ def with_shared_code(configuration: dict[str, Any], project: Project) -> dict[st
     """Insert the shared code that a configuration refers to.
 
     Raises:
-        NotFoundError: the shared code or one of its rows does not exist (SC-2).
-        ConfigurationError: a piece of shared code is wrong.
+        ConfigurationError: the shared code or one of its rows does not exist, or a piece is wrong (SC-2).
     """
     shared_id = id_at(configuration, "shared_code_id")
     given = configuration.get("shared_code_row_ids") or []
@@ -33,13 +32,14 @@ def with_shared_code(configuration: dict[str, Any], project: Project) -> dict[st
     row_ids = [str(row_id) for row_id in given]
     if not shared_id or not row_ids:
         return configuration
-    library = project.entry(SHARED_CODE_COMPONENT, shared_id)
+    library = project.named(SHARED_CODE_COMPONENT, shared_id, key="shared_code_id")
     rows = dict(library.rows)
     target = target_component(library)
     pieces: dict[str, list[Any]] = {}
     for row_id in row_ids:
         if row_id not in rows:
-            raise NotFoundError(f"The shared code {shared_id} has no row {row_id}; its rows are: {', '.join(rows)}.")
+            problem = f"The shared code {shared_id} has no row {row_id}; its rows are: {', '.join(rows) or 'none'}."
+            raise ConfigurationError(problem, key="shared_code_row_ids")
         pieces[row_id] = code_of(rows[row_id], component_id=target)
     _LOG.info("Inserting the shared code %s of %s.", ", ".join(row_ids), shared_id)
     replaced: dict[str, Any] = _replaced(configuration, pieces)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from docker_runner.documents import checked, id_at, read_object, scalar_text
-from docker_runner.errors import NotFoundError, UserError
+from docker_runner.errors import ConfigurationError, NotFoundError, UserError
 from docker_runner.project.configuration import Project
 from docker_runner.project.entries import VARIABLES_COMPONENT
 from docker_runner.project.templates import render
@@ -74,7 +74,7 @@ def _refuse_missing(names: list[str]) -> None:
 
 
 def _declared(project: Project, variables_id: str) -> list[str]:
-    file = project.entry(VARIABLES_COMPONENT, variables_id).folder / "config.json"
+    file = project.named(VARIABLES_COMPONENT, variables_id, key="variables_id").folder / "config.json"
     return [item["name"] for item in read_object(file, "variables")["variables"]]
 
 
@@ -86,12 +86,14 @@ def _values(given: VariableValues, variables_id: str, *, stored_row: str, projec
         return _as_map(checked({"values": items}, "variable-values", file="values of variables")["values"])
     row_id = given.row_id or stored_row
     if not row_id:
-        raise UserError(f"No values were given for the variables {variables_id}, and none are set as default.")
-    rows = dict(project.entry(VARIABLES_COMPONENT, variables_id).rows)
+        problem = f"No values were given for the variables {variables_id}, and none are set as default."
+        raise ConfigurationError(problem, key="variables_id")
+    rows = dict(project.named(VARIABLES_COMPONENT, variables_id, key="variables_id").rows)
     if row_id not in rows:
-        raise NotFoundError(
+        problem = (
             f"The variables {variables_id} have no stored values {row_id!r}; there are: {', '.join(rows) or 'none'}."
         )
+        raise NotFoundError(problem) if given.row_id else ConfigurationError(problem, key="variables_values_id")
     return _as_map(read_object(rows[row_id] / "config.json", "variable-values")["values"])
 
 

@@ -202,7 +202,10 @@ def test_a_configuration_may_not_use_a_secret_of_a_processor(installation: Insta
     item = processor("print('has run')")
     item["parameters"]["deep"] = {"#mine": installation.cipher("same")}
     installation.script("misuse", "1", processors={"after": [item]})
-    with pytest.raises(ConfigurationError, match=r"processors\.after\[0\]\.parameters\.deep\.#mine: This"):
+    with pytest.raises(
+        ConfigurationError,
+        match=r"configuration test\.script/misuse: processors\.after\[0\]\.parameters\.deep\.#mine: This",
+    ):
         installation.run("misuse")
 
 

@@ -158,7 +158,9 @@ def test_artifacts_of_earlier_jobs_lie_in_one_folder_per_job(
     data: DataFolder,
     folders: RowWorkspace,
     tools: Tools,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
+    caplog.set_level("INFO")
     ids = [
         stored("oldest", *ALL, "jobId-1"),
         stored("older", *ALL, "jobId-2"),
@@ -177,6 +179,8 @@ def test_artifacts_of_earlier_jobs_lie_in_one_folder_per_job(
         "custom/jobs/job-8/model.txt": "other",
         "shared/jobs/job-9/model.txt": "shared",
     }
+    told = [message for message in caplog.messages if message.startswith("Fetched")]
+    assert told == [f"Fetched artifacts of kind {kind}" for kind in ("runs: 3", "custom: 1", "shared: 1")]
     last = {"runs": {"enabled": True, "filter": {"limit": 1}}}
     assert fetch_artifacts(row_of(last), data, folders, tools) == [ids[2]]
     assert content(data.artifacts / "in") == {"runs/jobs/job-2/model.txt": "newer"}

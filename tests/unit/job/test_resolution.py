@@ -86,6 +86,33 @@ def test_rows_are_definitions_in_stored_order(built: ProjectBuilder) -> None:
     assert described(built.job(), selected=[])["rows"] == []
 
 
+@pytest.mark.rules("OM-21", "CD-16", "CD-17", "CF-23")
+def test_the_default_bucket_is_named_after_component_and_configuration(built: ProjectBuilder) -> None:
+    def bucket(output: dict[str, Any], *, config_id: str = "main", **data: Any) -> str:
+        built.component(**data)
+        request = JobRequest(config_data={"storage": {"output": output}})
+        return built.job(request, config_id=config_id).rows[0].default_bucket()
+
+    assert bucket({}, default_bucket=True) == "in.c-vendor-ex-foo-main"
+    assert bucket({}, default_bucket=True, default_bucket_stage="out") == "out.c-vendor-ex-foo-main"
+    assert bucket({}) == ""
+    assert bucket({"default_bucket": "out.c-mine"}, config_id="") == "out.c-mine"
+    assert bucket({"default_bucket": "out.c-mine"}, default_bucket=True, config_id="") == "out.c-mine"
+    nothing_stored = {"input": "local", "output": "none"}
+    assert bucket({}, config_id="", staging_storage=nothing_stored, default_bucket=False) == ""
+    with pytest.raises(ConfigurationError, match="this one has no id") as error:
+        bucket({}, default_bucket=True, config_id="")
+    assert error.value.key == "storage.output.default_bucket"
+
+
+@pytest.mark.rules("VR-12")
+def test_what_was_replaced_is_told_of_all_rows(built: ProjectBuilder, tmp_path: Path) -> None:
+    vault = write(tmp_path / "vault.json", {"a": "1", "b": "2", "c": "3"})
+    built.configuration({}, rows={name: {"parameters": f"{{{{ vault.{name} }}}}"} for name in "ab"})
+    job = built.job(vault=vault)
+    assert described(job, selected=[])["variables"] == {"vault.a": "1", "vault.b": "2"}
+
+
 @pytest.mark.rules("LC-82", "PR-1", "PR-2", "PR-4", "CF-13")
 @pytest.mark.parametrize(
     ("runtime", "tag", "image"),

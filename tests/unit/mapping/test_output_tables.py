@@ -14,7 +14,7 @@ from tests.builders import mapping, write
 
 from docker_runner.errors import ConfigurationError, UserError
 from docker_runner.mapping.output_metadata import Owner
-from docker_runner.mapping.output_tables import TableOutput, default_bucket
+from docker_runner.mapping.output_tables import TableOutput
 from docker_runner.storage.base import Commit, DeleteWhere, Operator, Storage, TableLoad, Where
 
 OWNER = Owner("vendor.ex-foo", "main")
@@ -93,25 +93,6 @@ def test_a_destination_that_storage_does_not_take_is_a_user_error(loads: Any, fo
     table(folder)
     with pytest.raises(UserError, match="is not a table id"):
         loads({"source": "t.csv", "destination": destination})
-
-
-@pytest.mark.rules("OM-21", "CD-16", "CD-17", "CF-23")
-def test_the_default_bucket_is_named_after_component_and_configuration() -> None:
-    def bucket(*, wanted: bool, stage: str = "in", config_id: str = "123", configured: Any = None) -> str:
-        return default_bucket(
-            wanted=wanted,
-            stage=stage,
-            sanitized_component_id="vendor-ex-foo",
-            config_id=config_id,
-            configured=configured,
-        )
-
-    assert bucket(wanted=True) == "in.c-vendor-ex-foo-123"
-    assert bucket(wanted=True, stage="out") == "out.c-vendor-ex-foo-123"
-    assert bucket(wanted=False) == ""
-    assert bucket(wanted=False, configured="out.c-mine", config_id="") == "out.c-mine"
-    with pytest.raises(ConfigurationError, match="has no id"):
-        bucket(wanted=True, config_id="")
 
 
 @pytest.mark.rules("OM-3", "OM-4")

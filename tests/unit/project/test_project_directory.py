@@ -65,7 +65,7 @@ def pulled(built: ProjectBuilder) -> ProjectBuilder:
     return built
 
 
-@pytest.mark.rules("CF-1", "RW-2")
+@pytest.mark.rules("CF-1", "RW-2", "RW-12")
 def test_a_pulled_project_is_read_by_its_manifest(pulled: ProjectBuilder) -> None:
     project = pulled.project
     assert (project.id, project.api_host) == ("7", "connection.example.com")
@@ -183,6 +183,7 @@ def test_the_version_changes_with_the_content_and_only_with_it(built: ProjectBui
     first = version()
     built.configuration({"parameters": {"b": 2, "a": 1}}, rows={"r": {}})
     built.write(f"{FOLDER}/description.md", "Described.")
+    built.write(f"{FOLDER}/meta.json", {"name": "Another name"})
     assert version() == first
     built.configuration({"parameters": {"a": 1, "b": 2}}, rows={"r": {"parameters": 1}})
     second = version()

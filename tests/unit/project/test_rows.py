@@ -187,8 +187,12 @@ def test_requested_rows_run_in_stored_order_even_disabled_ones(
 
 
 @pytest.mark.rules("RW-7", "LC-7")
-def test_when_all_rows_are_disabled_nothing_runs(built: ProjectBuilder) -> None:
-    assert selected_rows(read(built, rows={"a": {}}, disabled=("a",)), []) == []
+def test_when_all_rows_are_disabled_nothing_runs_and_the_log_tells_why(
+    built: ProjectBuilder, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    assert selected_rows(read(built, rows={"a": {}, "b": {}}, disabled=("a", "b")), []) == []
+    assert caplog.messages == ["The row a is disabled and left out.", "The row b is disabled and left out."]
 
 
 @pytest.mark.rules("RW-6", "LC-20")

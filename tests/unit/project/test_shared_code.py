@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from tests.builders import ProjectBuilder
 
-from docker_runner.errors import ConfigurationError, NotFoundError, UserError
+from docker_runner.errors import ConfigurationError, UserError
 from docker_runner.project.shared_code import with_shared_code
 from docker_runner.project.variables import VariableValues, with_variables
 
@@ -47,7 +47,7 @@ def test_placeholders_in_lists_of_scalars_are_replaced_by_code(
 
 
 @pytest.mark.rules("SC-1")
-@pytest.mark.parametrize(("rows", "shared"), [((), "lib"), (("x",), ""), (None, "lib"), (("x",), None)])
+@pytest.mark.parametrize(("rows", "shared"), [((), "lib"), ((), "gone"), (("x",), ""), (None, "lib"), (("x",), None)])
 def test_without_id_or_rows_nothing_is_replaced(library: ProjectBuilder, rows: Any, shared: Any) -> None:
     assert inserted(library, ["{{x}}"], rows, shared) == ["{{x}}"]
 
@@ -67,11 +67,19 @@ def test_variables_in_code_are_replaced_afterwards_and_unknown_ids_are_missing_v
 
 
 @pytest.mark.rules("SC-2")
+def test_code_that_is_one_text_is_one_item_whatever_its_lines(library: ProjectBuilder) -> None:
+    library.write(f"{FOLDER}/rows/x/config.json", {"code_content": "a\nb"})
+    assert inserted(library, ["{{x}}"]) == ["a\nb"]
+
+
+@pytest.mark.rules("SC-2")
 def test_code_that_does_not_exist_is_named(library: ProjectBuilder) -> None:
-    with pytest.raises(NotFoundError, match="shared code lib has no row q; its rows are: x, y"):
+    with pytest.raises(ConfigurationError, match="shared code lib has no row q; its rows are: x, y") as error:
         inserted(library, [], ("x", "q"))
-    with pytest.raises(NotFoundError, match=r"keboola\.shared-code/other"):
+    assert error.value.key == "shared_code_row_ids"
+    with pytest.raises(ConfigurationError, match=r"keboola\.shared-code/other") as error:
         inserted(library, [], ("x",), "other")
+    assert error.value.key == "shared_code_id"
 
 
 @pytest.mark.rules("SC-2")

@@ -69,8 +69,12 @@ def test_values_by_name_and_by_id_together_are_refused(shop: ProjectBuilder) -> 
 
 @pytest.mark.rules("VR-4", "VR-6")
 def test_missing_values_are_told(shop: ProjectBuilder) -> None:
-    with pytest.raises(UserError, match=f"No values were given for the variables {ID}"):
+    with pytest.raises(ConfigurationError, match=f"No values were given for the variables {ID}") as error:
         replaced(shop, "")
+    assert error.value.key == "variables_id"
+    with pytest.raises(ConfigurationError, match=f"{ID} have no stored values 'x'; there are: default, other") as error:
+        replaced(shop, "", variables_values_id="x")
+    assert error.value.key == "variables_values_id"
     with pytest.raises(NotFoundError, match=f"{ID} have no stored values 'x'; there are: default, other"):
         replaced(shop, "", VariableValues(row_id="x"))
 
@@ -166,7 +170,7 @@ def test_wrong_values_of_a_run_are_named(shop: ProjectBuilder) -> None:
 
 @pytest.mark.rules("VR-2")
 def test_variables_that_do_not_exist_are_named(built: ProjectBuilder) -> None:
-    with pytest.raises(NotFoundError, match=r"keboola\.variables/nowhere"):
+    with pytest.raises(ConfigurationError, match=r"keboola\.variables/nowhere"):
         replaced(built, "", variables_id="nowhere")
 
 
