@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import csv
 import io
+import random
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.builders import write
+from tests.integration.storage.lake_files import write_csv
 
 from docker_runner.errors import UserError
 from docker_runner.storage.base import TableLoad
@@ -78,6 +80,26 @@ def test_no_row_and_no_field_is_left_out_or_changed(
         assert read(connection, write(tmp_path / "t.csv", text.encode())) == expected(text, columns)
     finally:
         csv_structure._CHUNK_BYTES = before
+
+
+@pytest.mark.rules("OM-74", "OM-77")
+@pytest.mark.parametrize("columns", [1, 2])
+@pytest.mark.parametrize("lines_in_fields", [True, False])
+def test_files_that_several_threads_read_in_parts_are_read_as_they_are(
+    connection: Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, columns: int, lines_in_fields: bool
+) -> None:
+    """With line ends in fields a part of a file may begin at what only looks like a record."""
+    monkeypatch.setattr("docker_runner.storage.lake.staging._LINE_BYTES", 2000)
+    monkeypatch.setattr("docker_runner.storage.lake.staging._BUFFER_BYTES", 4096)
+    some = random.Random(f"{columns} {lines_in_fields}")
+    letters = 'a,1"\n' if lines_in_fields else 'a,1"'
+    for number, longest in enumerate([3, 3, 3, 3, 600, 600]):
+        rows = [
+            ["".join(some.choices(letters, k=some.randrange(longest))) for _ in range(columns)]
+            for _ in range(20_000 // longest)
+        ]
+        written = write_csv(tmp_path / f"{number}.csv", [["k", "v"][:columns], *rows])
+        assert read(connection, written) == sorted(map(tuple, rows))
 
 
 @pytest.mark.rules("OM-74")

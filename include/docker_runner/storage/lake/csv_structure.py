@@ -2,18 +2,50 @@
 
 Without any error it leaves out the rows behind an enclosure that stands inside an unenclosed field, a last record that
 is larger than its buffer (duckdb#25825), and with one thread a last record that is not closed; it drops surplus empty
-fields at the end of a record, and blanks around enclosures.
+fields at the end of a record, and blanks around enclosures. With several threads it may take a line end inside an
+enclosed field for the end of a record.
 """
 
 from __future__ import annotations
 
 import re
 from collections import deque
+from dataclasses import dataclass
 
 from docker_runner.storage.lake.csv_source import CsvFile, Dialect
 
 _CHUNK_BYTES = 1 << 20
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+
+@dataclass(frozen=True)
+class Outline:
+    """What a file is made of.
+
+    Attributes:
+        delimiters: how many there are outside of enclosures.
+        lines: how many there are outside of enclosures; the last one may lack its end.
+        lines_in_fields: enclosed fields have line ends in them.
+    """
+
+    delimiters: int = 0
+    lines: int = 0
+    lines_in_fields: bool = False
+
+    def fits(self, records: int, *, columns: int) -> bool:
+        """Whether so many records, the header among them, are all that there are, with all their fields.
+
+        Each record of n fields has n - 1 delimiters. With one column, where there are none, each line is a record; with
+        several columns empty lines are no records.
+        """
+        return self.delimiters == records * (columns - 1) and (columns > 1 or self.lines == records)
+
+    def __add__(self, other: Outline) -> Outline:
+        return Outline(
+            self.delimiters + other.delimiters,
+            self.lines + other.lines,
+            self.lines_in_fields or other.lines_in_fields,
+        )
 
 
 class _Outside:
@@ -30,8 +62,17 @@ class _Outside:
         self._before = b"\n"
         self._inside = False
         self._is_misplaced = False
-        self._returns = self._feeds = self._pairs = 0
-        self.delimiters = 0
+        self._returns = self._feeds = self._pairs = self._delimiters = self._all_line_ends = 0
+
+    @property
+    def outline(self) -> Outline:
+        """What there is, when it is clean."""
+        unended = self._before not in (b"\n", b"\r")
+        return Outline(
+            self._delimiters,
+            (self._returns if self._newline == b"\r" else self._feeds) + unended,
+            self._all_line_ends > self._returns + self._feeds,
+        )
 
     @property
     def is_clean(self) -> bool:
@@ -47,6 +88,7 @@ class _Outside:
     def look_at(self, chunk: bytes) -> None:
         """Take the next chunk of the file."""
         text, before = chunk, self._before
+        self._all_line_ends += chunk.count(b"\r") + chunk.count(b"\n")
         if self._enclosure:
             parts = chunk.split(self._enclosure)
             text = self._enclosure.join(parts[self._inside :: 2])
@@ -57,7 +99,7 @@ class _Outside:
             elif self._inside:
                 return
             self._is_misplaced = self._is_misplaced or bool(self._misplaced.search(before + text))
-        self.delimiters += text.count(self._delimiter)
+        self._delimiters += text.count(self._delimiter)
         self._returns += text.count(b"\r")
         self._feeds += text.count(b"\n")
         if self._newline == b"\r\n":
@@ -65,10 +107,8 @@ class _Outside:
         self._before = (before + text)[-1:]
 
 
-def delimiters_between_fields(file: CsvFile, dialect: Dialect, *, longest_bytes: int) -> int | None:
-    """Count the delimiters outside of enclosures; None when DuckDB's reader is not to be trusted with the file.
-
-    Every record of n fields has n - 1 of them, so the count tells whether all records were read, and all of each.
+def outline(file: CsvFile, dialect: Dialect, *, longest_bytes: int) -> Outline | None:
+    """Count what tells whether all records were read, and all of each; None when DuckDB's reader is not to be trusted.
 
     Args:
         file: the file.
@@ -87,7 +127,7 @@ def delimiters_between_fields(file: CsvFile, dialect: Dialect, *, longest_bytes:
         return None
     if size > longest_bytes and not _last_record_is_short(b"".join(last_chunks)[-longest_bytes:], file, dialect):
         return None
-    return outside.delimiters
+    return outside.outline
 
 
 def _last_record_is_short(tail: bytes, file: CsvFile, dialect: Dialect) -> bool:

@@ -13,7 +13,7 @@ from docker_runner.storage.lake import sql
 from docker_runner.storage.lake.conversion import Conversion
 from docker_runner.storage.lake.csv_check import find_record, rewrite
 from docker_runner.storage.lake.csv_source import CsvFile, CsvSource
-from docker_runner.storage.lake.csv_structure import delimiters_between_fields
+from docker_runner.storage.lake.csv_structure import Outline, outline
 
 if TYPE_CHECKING:
     from docker_runner.storage.lake.connection import Connection
@@ -155,15 +155,17 @@ class StagedTable:
         import duckdb
 
         source = self._source
-        counts = [delimiters_between_fields(file, source.dialect, longest_bytes=_LINE_BYTES) for file in source.files]
-        for parallel in (True, False):
-            if None in counts:
-                break
+        found = [outline(file, source.dialect, longest_bytes=_LINE_BYTES) for file in source.files]
+        known = sum((one for one in found if one), Outline())
+        ways = (False,) if known.lines_in_fields else (True, False)
+        for parallel in ways if None not in found else ():
             try:
                 path, rows = self._copy(numbered_rows, parallel=parallel)
-            except duckdb.InvalidInputException:
+            except (duckdb.InvalidInputException, duckdb.NotImplementedException):
+                # The latter is how threads tell that they find no begin of a record in their part of a file.
                 continue
-            if numbered_rows or self._is_all_of(source, rows, delimiters=sum(filter(None, counts))):
+            headers = len(source.files) if source.header else 0
+            if numbered_rows or known.fits(rows + headers, columns=len(source.columns)):
                 return path, rows
         rewritten = rewrite(source, self._new_files())
         self._source = rewritten.source
@@ -172,11 +174,6 @@ class StagedTable:
         if rows != rewritten.records and not numbered_rows:
             raise StorageError(f"Of {rewritten.records} records of a CSV only {rows} could be read.")
         return path, rows
-
-    def _is_all_of(self, source: CsvSource, rows: int, *, delimiters: int) -> bool:
-        """Whether rows that were read are all of a source, with all fields."""
-        headers = len(source.files) if source.header else 0
-        return delimiters == (rows + headers) * (len(source.columns) - 1)
 
     def _new_parquet(self) -> Path:
         return self._connection.scratch.new_file(".parquet")
