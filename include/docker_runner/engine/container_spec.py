@@ -16,6 +16,10 @@ OWNER = "docker-runner"
 # Of the networks that a component can ask for, the one without a route to anywhere (CT-5, D10).
 NO_INTERNET = "no-internet"
 
+# A component that is root cannot make packets of its own, with which it could speak as another one, nor device files
+# in its data folder, which others would read.
+_NOT_FOR_ROOT = ["NET_RAW", "MKNOD"]
+
 _CPU_PERIOD_MICROSECONDS = 100_000
 
 
@@ -79,8 +83,7 @@ class ContainerSpec:
             "PidsLimit": self.pids_limit,
             "Sysctls": dict(self.sysctls),
             "SecurityOpt": ["no-new-privileges"],
-            # A component that is root cannot make packets of its own, with which it could speak as another one.
-            "CapDrop": [] if self.command else ["NET_RAW"] if self.user is None else ["ALL"],
+            "CapDrop": [] if self.command else _NOT_FOR_ROOT if self.user is None else ["ALL"],
             # No init: images that bring their own (s6, tini) insist on being process 1, and a container ends as a
             # whole anyway. The log is read from the live stream; the engine's copy is bounded so that it cannot fill
             # the disk, and stays readable with "docker logs" while the container exists.

@@ -35,7 +35,7 @@ LABEL_JOB = f"{LABEL_PREFIX}jobId"
 LABEL_ROW = f"{LABEL_PREFIX}rowId"
 LONGEST_RUN_SECONDS = 86_400
 # Memory factor and CPUs by container size (CT-14, CT-15).
-_SIZES = {"xsmall": (0.5, 1), "small": (1.0, 2), "medium": (2.0, 4), "large": (7.1, 14)}
+SIZES = {"xsmall": (0.5, 1), "small": (1.0, 2), "medium": (2.0, 4), "large": (7.1, 14)}
 
 
 @dataclass(frozen=True)
@@ -211,9 +211,16 @@ def time_limit(stage: Stage, row: JobDefinition) -> int:
 def size_limits(stage: Stage, row: JobDefinition) -> tuple[int, float]:
     """Memory in bytes and number of CPUs, by the size of the backend (CT-13..CT-16)."""
     backend = (row.configuration.get("runtime") or {}).get("backend") or {}
-    factor, cpus = _SIZES.get(str(backend.get("type") or "small") if isinstance(backend, dict) else "small", (1.0, 1))
+    factor, cpus = SIZES.get(str(backend.get("type") or "small") if isinstance(backend, dict) else "small", (1.0, 1))
     megabytes = int(round(stage.component.memory_bytes * factor) / 10**6)
     return megabytes * 10**6, float(min(cpus, os.cpu_count() or 1))
+
+
+def unknown_size(row: JobDefinition) -> str:
+    """The size of the backend when it is none that is known, and so counts as small with one CPU (CT-14, CT-15)."""
+    backend = (row.configuration.get("runtime") or {}).get("backend") or {}
+    size = str(backend.get("type") or "") if isinstance(backend, dict) else ""
+    return "" if size in SIZES else size
 
 
 def container_name(stage: Stage, job: Job, row: JobDefinition) -> str:

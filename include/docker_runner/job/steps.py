@@ -17,7 +17,7 @@ from docker_runner.errors import ApplicationError, EngineError
 from docker_runner.interface.config_file import rendered
 from docker_runner.interface.environment import refuse_missing_token
 from docker_runner.job.config import secrets_of, stage_config
-from docker_runner.job.containers import LABEL_JOB, LABEL_ROW
+from docker_runner.job.containers import LABEL_JOB, LABEL_ROW, SIZES, unknown_size
 from docker_runner.job.definition import Job, JobDefinition
 from docker_runner.job.images import pull_images
 from docker_runner.job.plan import Kind, Step, row_steps
@@ -114,6 +114,8 @@ def create_workspace(job: Job, workspace: Workspace, tools: Tools) -> None:
     for row in job.rows:
         names = ", ".join(stage.component.id for stage in row.stages)
         tools.log.info("%s%s: %s", job.title, f" row {row.row_id}" if row.row_id else "", names)
+        if size := unknown_size(row):
+            tools.log.warning("There is no size %r: it runs as small with one CPU. Sizes: %s.", size, ", ".join(SIZES))
         if not row.component.reads_storage and row.configuration.get("processors"):
             tools.log.info("Processors are left out: %s works without Storage.", row.component.id)
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import socket
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -59,7 +62,8 @@ print(ctypes.CDLL(None).mount(b"none", b"/mnt", b"tmpfs", 0, None))
     identity, mounted = ran.stdout
     uid, capabilities, no_new_privileges = identity.split()
     assert (uid, no_new_privileges, mounted) == ("0", "1", "-1")
-    assert int(capabilities, 16) & (1 << 21) == 0  # CAP_SYS_ADMIN
+    for number in (12, 13, 21, 27):  # CAP_NET_ADMIN, CAP_NET_RAW, CAP_SYS_ADMIN, CAP_MKNOD
+        assert int(capabilities, 16) & (1 << number) == 0
 
 
 @pytest.mark.rules("D11")
@@ -101,6 +105,93 @@ os._exit(3)
     assert ran.outcome.exit_code == 3
 
 
+@pytest.mark.rules("D11")
+def test_a_program_that_makes_its_user_root_helps_nobody(run: Run, build: Callable[..., str]) -> None:
+    image = build(
+        "RUN cp $(readlink -f $(command -v python3)) /usr/local/bin/as-root && chmod 4755 /usr/local/bin/as-root",
+        """CMD ["as-root", "-uc", "import os; exec(os.environ['SCRIPT'])"]""",
+    )
+    ran = run("import os; print(os.geteuid() == os.getuid() != 0); os.setuid(0)", image=image)
+    assert ran.stdout == ["True"]
+    assert "PermissionError" in ran.outcome.stderr_tail
+
+
+@pytest.mark.rules("D11")
+@pytest.mark.parametrize("user", ["1000:1000", None])
+def test_a_component_can_make_no_device_file_and_mount_nothing_not_even_as_root(run: Run, user: str | None) -> None:
+    ran = run(
+        """
+import ctypes, os
+for place in ("/data/disk", "/tmp/disk"):
+    for kind, device in ((0o060000, os.makedev(8, 0)), (0o020000, os.makedev(1, 1))):
+        try: os.mknod(place, kind | 0o600, device); print("made")
+        except PermissionError: print("refused")
+print(ctypes.CDLL(None).mount(b"/data", b"/mnt", b"", 4096, None))
+print([name for name in os.listdir("/dev") if name.startswith(("sd", "vd", "nvme", "mem", "kmsg", "loop"))])
+""",
+        user=user,
+    )
+    assert ran.stdout == [*["refused"] * 4, "-1", "[]"]
+
+
+@pytest.mark.rules("D11")
+def test_a_component_sees_no_process_and_no_variable_but_its_own(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW__DATABASE__SQL_ALCHEMY_CONN", "a-password-of-airflow")
+    ran = run(
+        """
+import glob, os
+print([name for name in os.listdir("/proc") if name.isdigit()] == [str(os.getpid())] == ["1"])
+seen = open("/proc/1/environ").read() + "".join(open(path).read() for path in glob.glob("/proc/[0-9]*/environ"))
+print(any(name.startswith(("AIRFLOW", "DOCKER_RUNNER")) for name in os.environ), "-".join(("a", "password", "of", "airflow")) in seen)
+for path in ("/proc/1/root/../etc/shadow", "/proc/kcore", "/proc/sys/kernel/core_pattern", "/sys/kernel/uevent_helper"):
+    try: open(path, "w" if "/sys/" in path else "r").close(); print("opened", path)
+    except OSError: pass
+"""
+    )
+    assert ran.stdout == ["True", "False False"]
+
+
+@pytest.mark.rules("D11")
+def test_a_component_sees_its_own_folders_alone_however_it_asks(run: Run, tmp_path: Path) -> None:
+    other = tmp_path / "another-run"
+    other.mkdir()
+    (other / "config.json").write_text("of another run")
+    (tmp_path / "data" / "mine").write_text("")
+    ran = run(
+        f"""
+import os
+os.symlink({str(other)!r}, "/data/link"); os.symlink("/data/../{other.name}/config.json", "/tmp/up")
+for path in ({str(other)!r}, "/data/link/config.json", "/tmp/up", "/data/../{other.name}", "/var/run/docker.sock"):
+    print(os.path.exists(path))
+print(sorted(os.listdir("/data")))
+"""
+    )
+    assert ran.stdout == [*["False"] * 5, "['link', 'mine']"]
+
+
+@pytest.mark.rules("CT-7", "CT-13", "D11")
+def test_the_limits_are_those_of_the_container_itself(run: Run) -> None:
+    ran = run(
+        """
+import glob
+def read(*names):
+    return next((open(path).read().strip() for name in names for path in glob.glob("/sys/fs/cgroup/" + name)), "?")
+print(read("memory.max", "memory/memory.limit_in_bytes"))
+print(read("pids.max", "pids/pids.max"))
+print(read("cpu.max", "cpu/cpu.cfs_quota_us"))
+print(read("memory.swap.max", "memory/memory.memsw.limit_in_bytes"))
+""",
+        memory_bytes=64 * 2**20,
+        memory_swap_bytes=64 * 2**20,
+        pids_limit=77,
+        cpus=0.5,
+    )
+    memory, pids, cpus, swap = ran.stdout
+    assert (memory, pids, cpus.split()[0]) == (str(64 * 2**20), "77", "50000")
+    # None beyond the memory, where the kernel counts swap at all.
+    assert swap in ("0", str(64 * 2**20), "?")
+
+
 @pytest.mark.rules("CT-1", "CT-6", "CT-13", "CT-15")
 def test_limits_labels_and_kernel_parameters_reach_the_engine(
     engine: Engine, spec: Callable[..., ContainerSpec]
@@ -116,6 +207,7 @@ def test_limits_labels_and_kernel_parameters_reach_the_engine(
     found = engine.client.inspect_container(container)
     host = found["HostConfig"]
     assert (host["Memory"], host["PidsLimit"], host["CpuQuota"]) == (64 * 2**20, 4096, 14 * host["CpuPeriod"])
+    assert host["MemorySwap"] == 64 * 2**20
     assert host["Sysctls"] == {"net.ipv4.tcp_keepalive_time": "60"}
     assert host["NetworkMode"] == "bridge"
     assert not host["Privileged"]
@@ -196,6 +288,124 @@ def test_network_no_internet_reaches_nothing_outside_and_no_other_component(
         network=NO_INTERNET,
     )
     assert ran.stdout == ["not reached", "not reached", "True"]
+
+
+METADATA = "169.254.169.254"
+
+
+@pytest.fixture
+def metadata_service() -> Iterator[bool]:
+    """Gives this machine the address at which clouds tell a machine its secrets, where that is allowed."""
+    can = os.geteuid() == 0 and subprocess.run(["ip", "addr", "add", f"{METADATA}/32", "dev", "lo"]).returncode == 0
+    yield can
+    if can:
+        subprocess.run(["ip", "addr", "del", f"{METADATA}/32", "dev", "lo"], check=True)
+
+
+def own_addresses(engine: Engine) -> set[str]:
+    """Addresses of this machine: its own and those of its Docker networks."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
+        asking.connect(("192.0.2.99", 9))
+        found = {asking.getsockname()[0]}
+    networks = [engine.client.inspect_network(item["Id"]) for item in engine.client.networks()]
+    return found | {c["Gateway"] for item in networks for c in item["IPAM"]["Config"] or () if c.get("Gateway")}
+
+
+@pytest.mark.rules("CT-5", "D10")
+@pytest.mark.parametrize("network", ["none", NO_INTERNET])
+def test_a_closed_network_reaches_no_port_of_the_host_and_no_metadata_service(
+    engine: Engine, run: Run, metadata_service: bool, network: str
+) -> None:
+    ensure_network(engine, NO_INTERNET)
+    addresses = {*own_addresses(engine), METADATA, "127.0.0.1"}
+    with socket.create_server(("0.0.0.0", 0)) as listening:
+        port = listening.getsockname()[1]
+        ours = ["127.0.0.1", *[METADATA] * metadata_service]
+        for address in ours:  # it does listen there
+            socket.create_connection((address, port), 5).close()
+        ran = run(
+            f"""
+import socket
+for address in {sorted(addresses)!r}:
+    try: socket.create_connection((address, {port}), 1); print("reached", address)
+    except OSError: pass
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+        try: s.sendto(b"x", (address, {port}))
+        except OSError: pass
+try: socket.create_connection(("fe80::1%eth0", {port}), 1); print("reached")
+except OSError: pass
+print(open("/proc/net/if_inet6").read().count("eth0"))
+""",
+            network=network,
+        )
+        listening.settimeout(0)
+        for _ in ours:
+            listening.accept()[0].close()
+        with pytest.raises(BlockingIOError):
+            listening.accept()
+    assert ran.stdout == ["0"]
+
+
+@pytest.mark.rules("CT-5", "D10")
+def test_a_component_as_root_gets_no_further_in_a_closed_network(engine: Engine, run: Run) -> None:
+    ensure_network(engine, NO_INTERNET)
+    with socket.create_server(("0.0.0.0", 0)) as listening:
+        ran = run(
+            f"""
+import socket
+for address in {sorted(own_addresses(engine))!r}:
+    try: socket.create_connection((address, {listening.getsockname()[1]}), 1); print("reached", address)
+    except OSError: pass
+for family, kind in ((socket.AF_PACKET, socket.SOCK_RAW), (socket.AF_INET, socket.SOCK_RAW)):
+    try: socket.socket(family, kind, 1); print("raw")
+    except PermissionError: print("refused")
+""",
+            user=None,
+            network=NO_INTERNET,
+        )
+    assert ran.stdout == ["refused", "refused"]
+
+
+@pytest.mark.rules("D10")
+def test_names_are_no_way_out_of_a_closed_network(engine: Engine, spec: Callable[..., ContainerSpec]) -> None:
+    wanted = spec("print(open('/etc/resolv.conf').read())", network=NO_INTERNET)
+    config = wanted.to_engine(ensure_network(engine, NO_INTERNET))
+    container = engine.client.create_container_from_config(config, wanted.name)["Id"]
+    # The engine's own name server asks this one from within the container, where nobody answers.
+    assert engine.client.inspect_container(container)["HostConfig"]["Dns"] == ["127.0.0.1"]
+
+
+@pytest.mark.rules("D10")
+def test_a_no_internet_network_of_an_earlier_version_is_made_anew(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, labels: dict[str, str]
+) -> None:
+    from docker_runner.engine import networks
+
+    name = f"docker-runner-test-{next(iter(labels.values()))}"
+    monkeypatch.setattr(networks, "NO_INTERNET", name)
+    label = {"com.keboola.docker-runner.network": name}
+    old = engine.client.create_network(name, internal=True, labels=label)["Id"]
+    new = ensure_network(engine, name)
+    try:
+        assert new != old
+        assert [item["Id"] for item in engine.client.networks() if item["Name"] == name] == [new]
+    finally:
+        engine.client.remove_network(new)
+
+
+@pytest.mark.rules("D10")
+def test_a_no_internet_network_of_somebody_else_that_is_open_to_the_host_is_refused(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from docker_runner.engine import networks
+
+    created = engine.client.create_network("docker-runner-test-half-open", internal=True)["Id"]
+    try:
+        monkeypatch.setattr(networks, "NO_INTERNET", "docker-runner-test-half-open")
+        with pytest.raises(EngineError, match="would reach the ports of the host"):
+            ensure_network(engine, "docker-runner-test-half-open")
+    finally:
+        engine.client.remove_network(created)
 
 
 @pytest.mark.rules("D10")
