@@ -1,4 +1,4 @@
-"""The command line: ``docker-runner run | action | validate | encrypt | storage …``."""
+"""The command line: ``docker-runner run | action | validate | encrypt | clean | storage …``."""
 
 from __future__ import annotations
 
@@ -199,6 +199,29 @@ def encrypt(
     temporary.chmod(file.stat().st_mode & 0o777)
     temporary.replace(file)
     print(f"Encrypted the # values of {file}.")
+
+
+@app.command()
+def clean(
+    older_than: Annotated[
+        str, typer.Option(help="how long ago a run must have stopped working, e.g. 7d, 12h, 30m")
+    ] = "7d",
+    images: Annotated[str, typer.Option(help="how long an image built from git must not have been used")] = "14d",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="only tell what would be removed")] = False,
+) -> None:
+    """Remove what runs left that were killed: containers, folders with secrets, images built from git; tidy Storage."""
+    from datetime import timedelta
+
+    from docker_runner.job.housekeeping import Limits, as_text, clean, period
+    from docker_runner.job.tools import Tools
+
+    settings = Settings.from_environment()
+    age = period(older_than, option="--older-than")
+    # Only Airflow knows whether a run of its own still goes on between two tasks.
+    limits = Limits(ended=age, unknown=max(age, timedelta(days=1)), images=period(images, option="--images"))
+    print(as_text(clean(Tools(settings, log=_log()), limits, dry_run=dry_run), dry_run=dry_run))
+    if not dry_run:
+        print(storage_commands.tidy_lake())
 
 
 def _config_data(file: Path | None) -> Any:

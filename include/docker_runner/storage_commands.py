@@ -189,13 +189,22 @@ def tidy_storage(
     keep_days: Annotated[int, typer.Option(min=0, help="days for which earlier states of tables are kept")] = 7,
 ) -> None:
     """Merge small files and remove what is not needed any more; run it about once a day."""
+    print(tidy_lake(keep_days=keep_days))
+
+
+def tidy_lake(*, keep_days: int = 7) -> str:
+    """Tidy the Storage of this installation; gives what people read of it.
+
+    Args:
+        keep_days: days for which earlier states of tables are kept.
+    """
     from docker_runner.storage.lake.lake import Lake
     from docker_runner.storage.lake.location import parse_location
 
     location = parse_location(Settings.from_environment().storage)
     with Lake(location) as lake:
         tidied = lake.tidy(timedelta(days=keep_days))
-    print(f"Removed {tidied.table_files} files of tables and {tidied.contents} contents of stored files.")
+    return f"Removed {tidied.table_files} files of tables and {tidied.contents} contents of stored files."
 
 
 def _open() -> Storage:

@@ -60,7 +60,7 @@ def mark_used(engine: Engine, image_id: str, build: str, *, today: date | None =
                         raise
 
 
-def remove_unused_images(engine: Engine, older_than: timedelta) -> list[str]:
+def remove_unused_images(engine: Engine, older_than: timedelta, *, dry_run: bool = False) -> list[str]:
     """Remove images that the runner built and that no run has used for some time.
 
     Images that a container still uses, and all that the runner did not build, stay.
@@ -68,14 +68,16 @@ def remove_unused_images(engine: Engine, older_than: timedelta) -> list[str]:
     Args:
         engine: where they are.
         older_than: how long an image must not have been used; counted from the end of the day of its last use.
+        dry_run: remove nothing.
 
     Returns:
-        Ids of the images that are gone.
+        Ids of the images that are gone, or would be.
     """
     cutoff = datetime.now(UTC) - older_than
     with engine_errors(engine, "Removing images that are not used any more"):
         built = engine.client.images(filters={"label": _built_filter()})
-        return [image["Id"] for image in built if _last_used(image) < cutoff and _remove(engine, image)]
+        unused = [image for image in built if _last_used(image) < cutoff and not _has_container(engine, image)]
+        return [image["Id"] for image in unused if dry_run or _remove(engine, image)]
 
 
 def _built_filter() -> list[str]:
@@ -96,11 +98,13 @@ def _used_days(image: Mapping[str, Any]) -> Iterator[datetime]:
                 yield datetime.strptime(match[1], "%Y%m%d").replace(tzinfo=UTC)
 
 
+def _has_container(engine: Engine, image: Mapping[str, Any]) -> bool:
+    return bool(engine.client.containers(all=True, quiet=True, filters={"ancestor": image["Id"]}))
+
+
 def _remove(engine: Engine, image: Mapping[str, Any]) -> bool:
     from docker.errors import APIError
 
-    if engine.client.containers(all=True, quiet=True, filters={"ancestor": image["Id"]}):
-        return False
     names = [name for name in image.get("RepoTags") or () if name != "<none>:<none>"]
     try:
         for name in names or [image["Id"]]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext, suppress
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from docker_runner.errors import ApplicationError, RunnerError, UserError
 from docker_runner.job.definition import Job, JobDefinition
@@ -16,6 +17,9 @@ from docker_runner.job.plan import PULL_IMAGES, Step, row_steps
 from docker_runner.job.steps import clean_up, create_workspace, perform
 from docker_runner.job.tools import Tools
 from docker_runner.job.workspace import Workspace
+
+if TYPE_CHECKING:
+    from filelock import FileLock
 
 OnStep = Callable[[str, str, float], None]
 
@@ -97,15 +101,50 @@ def _timed(result: JobResult, row_id: str, step: str, work: Callable[[], Any], o
 
 
 def only_run(job: Job, tools: Tools) -> AbstractContextManager[object]:
-    """One run of a configuration at a time (D7): a second one on the same machine is refused, not mixed up."""
-    from filelock import FileLock, Timeout
+    """One run of a configuration at a time (D7): a second one on the same machine is refused, not mixed up.
 
-    if job.rows and not job.rows[0].config_id:
-        # Runs that belong to no configuration never wait for each other (LC-11).
-        return nullcontext()
+    Runs that belong to no configuration never wait for each other (LC-11). Their locks tell that they are at work.
+    """
+    from filelock import Timeout
+
     tools.settings.workspaces.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(tools.settings.workspaces / f"{Workspace(tools.settings.workspaces, job.id).folder.name}.lock")
+    lock = _lock(tools.settings.workspaces, job.id)
+    is_of_one_run = bool(job.rows) and not job.rows[0].config_id
     try:
-        return lock.acquire(timeout=0)
+        lock.acquire(timeout=0)
     except Timeout:
+        if is_of_one_run:
+            return nullcontext()
         raise UserError(f"{job.title} is running already; wait for it to finish.") from None
+    return _held(lock, is_of_one_run=is_of_one_run)
+
+
+def is_running(workspaces: Path, job_id: str) -> bool:
+    """Whether a process of this machine is at work on this run of the command line."""
+    from filelock import Timeout
+
+    lock = _lock(workspaces, job_id)
+    if not Path(lock.lock_file).exists():
+        return False
+    try:
+        with lock.acquire(timeout=0):
+            return False
+    except Timeout:
+        return True
+
+
+def _lock(workspaces: Path, job_id: str) -> FileLock:
+    from filelock import FileLock
+
+    return FileLock(workspaces / f"{Workspace(workspaces, job_id).folder.name}.lock")
+
+
+@contextmanager
+def _held(lock: FileLock, *, is_of_one_run: bool) -> Iterator[None]:
+    """Give a lock back in the end; nobody needs one again that is a single run's own."""
+    try:
+        yield
+    finally:
+        if is_of_one_run:
+            Path(lock.lock_file).unlink(missing_ok=True)
+        lock.release()

@@ -142,13 +142,14 @@ def test_a_component_sees_no_process_and_no_variable_but_its_own(run: Run, monke
 import glob, os
 print([name for name in os.listdir("/proc") if name.isdigit()] == [str(os.getpid())] == ["1"])
 seen = open("/proc/1/environ").read() + "".join(open(path).read() for path in glob.glob("/proc/[0-9]*/environ"))
-print(any(name.startswith(("AIRFLOW", "DOCKER_RUNNER")) for name in os.environ), "-".join(("a", "password", "of", "airflow")) in seen)
+print(any(name.startswith(("AIRFLOW", "DOCKER_RUNNER")) for name in os.environ))
+print("-".join(("a", "password", "of", "airflow")) in seen)
 for path in ("/proc/1/root/../etc/shadow", "/proc/kcore", "/proc/sys/kernel/core_pattern", "/sys/kernel/uevent_helper"):
     try: open(path, "w" if "/sys/" in path else "r").close(); print("opened", path)
     except OSError: pass
 """
     )
-    assert ran.stdout == ["True", "False False"]
+    assert ran.stdout == ["True", "False", "False"]
 
 
 @pytest.mark.rules("D11")

@@ -1,0 +1,245 @@
+"""Removes what runs have left that ended without cleaning up: secrets, containers, folders, images.
+
+Only what is this installation's own is ever touched: folders of its workspaces, containers that carry the runner's
+labels *and* work in one of these folders, images that the runner built.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from docker_runner.engine.built_images import remove_unused_images
+from docker_runner.engine.client import engine_errors
+from docker_runner.engine.container_spec import OWNER, OWNER_LABEL
+from docker_runner.errors import ApplicationError, UserError
+from docker_runner.interface.data_folder import EXTENSIONS, DataFolder
+from docker_runner.job.containers import LABEL_JOB
+from docker_runner.job.run import is_running
+from docker_runner.job.tools import Tools
+from docker_runner.job.workspace import Workspace, remove_tree
+
+_UNITS = {"d": 86_400, "h": 3600, "m": 60}
+_MOST_DIGITS = 5
+_ATTEMPTS = 10
+
+# Whether a run is still at work; None when nobody can say.
+IsAlive = Callable[[str], bool | None]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How old something must be to be removed.
+
+    Attributes:
+        ended: what belongs to a run that has ended.
+        unknown: what belongs to a run of which nobody knows whether it has ended, and that has no running container.
+        images: images built from git repositories, since their last use.
+    """
+
+    ended: timedelta
+    unknown: timedelta
+    images: timedelta
+
+
+@dataclass
+class Cleaned:
+    """What was removed, or would be: names of containers and folders, ids of images."""
+
+    containers: list[str] = field(default_factory=list)
+    workspaces: list[str] = field(default_factory=list)
+    images: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class _Container:
+    id: str
+    name: str
+    job_id: str
+    folder: str
+    created: float
+    is_running: bool
+
+
+def clean(tools: Tools, limits: Limits, *, is_alive: IsAlive | None = None, dry_run: bool = False) -> Cleaned:
+    """Remove what runs left that are over; secrets first.
+
+    A run outlives whoever watched it when everything is killed at once; its containers are stopped here.
+
+    Args:
+        tools: the engine, the settings, the log.
+        limits: how old things must be.
+        is_alive: tells by a run's identity whether it is still at work; by default only runs of the command line can
+            be told.
+        dry_run: only tell what would be removed.
+
+    Returns:
+        What was removed.
+
+    Raises:
+        ApplicationError: something could not be removed; everything else was.
+    """
+    alive = is_alive or (lambda job_id: is_running_here(tools, job_id))
+    cleaned = Cleaned()
+    problems: list[str] = []
+    containers: list[_Container] = []
+    try:
+        containers = list(_own_containers(tools))
+    except ApplicationError as error:
+        problems.append(str(error))
+    # Without the engine nobody knows whose container runs: then what may be at work stays.
+    busy = None if problems else {container.job_id for container in containers if container.is_running}
+    folders = [
+        folder for folder in _folders(tools) if _is_over(_job_id(folder), alive, limits, busy, _last_change(folder))
+    ]
+    # Secrets first: whatever fails behind this, they are gone.
+    over = [item for item in containers if _is_over(item.job_id, alive, limits, busy, item.created)]
+    work: list[tuple[list[str], str, Callable[[], None]]] = [
+        *((cleaned.containers, item.name, partial(_remove_container, tools, item)) for item in over),
+        *((cleaned.workspaces, folder.name, partial(_remove_folder, folder)) for folder in folders),
+    ]
+    if not dry_run:
+        for folder in folders:
+            _remove_secrets(folder)
+    for names, name, remove in work:
+        try:
+            if not dry_run:
+                remove()
+            names.append(name)
+        except (ApplicationError, OSError) as error:
+            problems.append(str(error))
+    try:
+        cleaned.images += remove_unused_images(tools.engine, limits.images, dry_run=dry_run)
+    except ApplicationError as error:
+        problems.append(str(error))
+    if problems:
+        raise ApplicationError(" ".join(dict.fromkeys(problems)))
+    return cleaned
+
+
+def is_running_here(tools: Tools, job_id: str) -> bool | None:
+    """Whether a run of the command line holds its lock; None for runs that have none, such as Airflow's."""
+    return is_running(tools.settings.workspaces, job_id) if job_id.startswith("cli.") and "/" not in job_id else None
+
+
+def _is_over(job_id: str, alive: IsAlive, limits: Limits, busy: set[str] | None, changed: float) -> bool:
+    age = timedelta(seconds=time.time() - changed)
+    if age < min(limits.ended, limits.unknown):
+        return False
+    state = alive(job_id) if job_id else None
+    if state is None:
+        return age >= limits.unknown and busy is not None and job_id not in busy
+    return not state and age >= limits.ended
+
+
+def _own_containers(tools: Tools) -> Iterator[_Container]:
+    """The runner's containers that work in folders of this installation; others may share the engine."""
+    root = tools.settings.workspaces.resolve()
+    with engine_errors(tools.engine, "Looking for containers that were left"):
+        found = tools.engine.client.containers(all=True, filters={"label": [f"{OWNER_LABEL}={OWNER}"]})
+    for item in found:
+        folder = _folder_of(item, root)
+        if folder:
+            yield _Container(
+                id=item["Id"],
+                name=(item["Names"] or [item["Id"][:12]])[0].lstrip("/"),
+                job_id=item["Labels"].get(LABEL_JOB, ""),
+                folder=folder,
+                created=float(item["Created"]),
+                is_running=item["State"] == "running",
+            )
+
+
+def _folder_of(container: dict[str, Any], root: Path) -> str:
+    """The run's folder that a container works in; empty when it is none of these."""
+    for mount in container["Mounts"]:
+        if mount["Destination"] == "/data" and Path(mount["Source"]).is_relative_to(root):
+            return Path(mount["Source"]).relative_to(root).parts[0]
+    return ""
+
+
+def _folders(tools: Tools) -> Sequence[Path]:
+    root = tools.settings.workspaces
+    if not root.is_dir():
+        return []
+    return sorted(path for path in root.iterdir() if path.is_dir() and not path.is_symlink() and _is_workspace(path))
+
+
+def _is_workspace(folder: Path) -> bool:
+    """Whether the runner made it: it has the runner's own parts, and nothing else."""
+    names = {path.name for path in folder.iterdir() if not path.name.startswith(".job.json.")}
+    return names <= {"job.json", "rows"}
+
+
+def _job_id(folder: Path) -> str:
+    """The run that a folder belongs to; empty when it was left before that was written."""
+    try:
+        document = json.loads((folder / "job.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return ""
+    job_id = document.get("id") if isinstance(document, dict) else None
+    known = isinstance(job_id, str) and Workspace(folder.parent, job_id).folder.name == folder.name
+    return str(job_id) if known else ""
+
+
+def _last_change(folder: Path) -> float:
+    """When a step last began or ended in it."""
+    changed = (
+        path.lstat().st_mtime for part in ("rows/*/manifests/*", "rows/*/stages/*") for path in folder.glob(part)
+    )
+    return max([folder.lstat().st_mtime, *changed])
+
+
+def _remove_secrets(folder: Path) -> None:
+    """Remove the files that hold secrets in plain text while a container runs."""
+    for root in folder.glob("rows/*/stages/*/data"):
+        for extension in EXTENSIONS:
+            DataFolder(root, extension).remove_secrets()
+
+
+def _remove_folder(folder: Path) -> None:
+    """Remove a folder that a run, whose container was stopped just now, may be removing itself."""
+    for _ in range(_ATTEMPTS):
+        with suppress(FileNotFoundError):
+            remove_tree(folder)
+            return
+    remove_tree(folder)
+
+
+def _remove_container(tools: Tools, container: _Container) -> None:
+    from docker.errors import APIError
+
+    with engine_errors(tools.engine, f"Removing the container {container.name}"):
+        try:
+            tools.engine.client.remove_container(container.id, force=True, v=True)
+        except APIError as error:
+            # Gone, or being removed by somebody else.
+            if error.status_code not in (404, 409):
+                raise
+
+
+def as_text(cleaned: Cleaned, *, dry_run: bool) -> str:
+    """What people read of it."""
+    kinds = {"containers": cleaned.containers, "workspaces": cleaned.workspaces, "images": cleaned.images}
+    numbers = ", ".join(f"{len(names)} {kind}" for kind, names in kinds.items())
+    lines = [f"  {kind[:-1]} {name}" for kind, names in kinds.items() for name in names]
+    return "\n".join([f"{'Would remove' if dry_run else 'Removed'} {numbers}.", *lines])
+
+
+def period(text: str, *, option: str) -> timedelta:
+    """A time as people write it: ``7d``, ``12h``, ``30m``; a number alone is days.
+
+    Raises:
+        UserError: it is none; names the option.
+    """
+    number, unit = (text[:-1], text[-1:]) if text[-1:] in _UNITS else (text, "d")
+    if not (number.isascii() and number.isdecimal()) or len(number) > _MOST_DIGITS:
+        raise UserError(f"{option} must be a time such as 7d, 12h or 30m, not {text!r}.")
+    return timedelta(seconds=int(number) * _UNITS[unit])
