@@ -226,3 +226,16 @@ def test_a_processor_cannot_show_a_secret_of_the_component(installation: Install
         "old [hidden]",
         "new [hidden]",
     ]
+
+
+@pytest.mark.rules("DF-18", "CD-42", "LG-20")
+def test_no_image_can_show_a_secret_of_its_own_definition(installation: Installation) -> None:
+    for name in (SCRIPT, PROCESSOR):
+        own = {"deep": [{"#own": installation.cipher(f"s3cret-of-{name}", component=name)}]}
+        installation.component(name, {"network": "none", "image_parameters": own})
+    show = "print('own', len(c['image_parameters']['deep'][0]['#own']), c['image_parameters']['deep'][0]['#own'])"
+    installation.script("own", show, processors={"before": [processor(show)]})
+    installation.run("own")
+    assert [line for line in installation.lines if line.startswith("own ")] == [
+        f"own {len(f's3cret-of-{name}')} [hidden]" for name in (PROCESSOR, SCRIPT)
+    ]

@@ -23,15 +23,18 @@ def test_an_empty_configuration_still_has_all_nodes() -> None:
 
 @pytest.mark.rules("DF-11", "DF-13", "PR-15", "CF-11", "CF-30", "CD-43")
 def test_runtime_and_processors_are_hidden_and_the_runner_overrules_what_is_its_own() -> None:
+    ids = {
+        "variables_id": "5", "variables_values_id": "6", "shared_code_id": "7", "shared_code_row_ids": ["8"],
+    }  # fmt: skip
     content = configuration(
         {
             "parameters": {"a": []}, "runtime": {"tag": "1"}, "processors": {"before": []}, "action": "mine",
-            "image_parameters": {"mine": 1}, "variables_id": "5", "artifacts": {"options": {"zip": True}},
+            "image_parameters": {"mine": 1}, "artifacts": {"options": {"zip": True}}, **ids,
         }
     )  # fmt: skip
     config = main_config(content, {"own": 1}, action="test")
     assert (config["action"], config["image_parameters"], config["parameters"]) == ("test", {"own": 1}, {"a": []})
-    assert config["variables_id"] == "5"
+    assert {name: config[name] for name in ids} == ids
     assert config["artifacts"] == {"options": {"zip": True}}
     assert not {"runtime", "processors"} & config.keys()
 
