@@ -50,6 +50,21 @@ def test_a_container_knows_who_it_is_and_a_processor_whom_it_works_for(installat
     assert "KBC_TOKEN" not in main
 
 
+@pytest.mark.rules("EV-4", "EV-5", "PR-8")
+def test_without_an_id_each_image_gets_one_from_its_own_parameters(installation: Installation) -> None:
+    def item(**more: Any) -> dict[str, Any]:
+        return {"definition": {"component": SCRIPT}, "parameters": {"script": SHOW, **more}}
+
+    processors = {"before": [item(mine=1)], "after": [item(mine=2), item()]}
+    installation.run("", config_data={"parameters": {"script": SHOW}, "processors": processors})
+    ids = [env["KBC_CONFIGID"] for env in told(installation)]
+    assert [len(text) for text in ids] == [40] * 4
+    first, main, second, same = ids
+    assert main == same
+    assert len({first, main, second}) == 3
+    assert {env["KBC_CONFIGVERSION"] for env in told(installation)} == {""}
+
+
 @pytest.mark.rules("EV-11", "CF-24")
 def test_every_image_is_told_the_data_type_support_of_the_main_component(installation: Installation) -> None:
     installation.component(TELLER, {"network": "none"}, dataTypesConfiguration={"dataTypesSupport": "hints"})
@@ -118,7 +133,9 @@ def test_a_secret_that_cannot_be_read_stops_the_run_before_its_first_row(install
     installation.cipher("any")
     rows: dict[str, dict[str, Any]] = {"a": {}, "b": {"parameters": {"#p": "KBC::ProjectSecure::broken"}}}
     installation.configuration("secret", {"parameters": {"script": "print('has run')"}}, rows=rows)
-    with pytest.raises(UserError, match=r"#p: The cipher was not made with one of this installation's keys"):
+    with pytest.raises(
+        UserError, match=r"/secret row b: parameters\.#p: The cipher was not made with one of this installation's keys"
+    ):
         installation.run("secret")
     assert "has run" not in installation.lines
 
