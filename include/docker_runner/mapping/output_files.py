@@ -74,7 +74,7 @@ def table_file_uploads(
 
 
 def _upload(path: Path, options: Mapping[str, Any], *, system_tags: Sequence[str], branch: str) -> FileUpload:
-    tags = [text for tag in options["tags"] if (text := scalar_text(tag))]
+    tags = [text for tag in options["tags"] or () if (text := scalar_text(tag))]
     return FileUpload(
         source=path,
         name=path.name,

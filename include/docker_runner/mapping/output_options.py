@@ -17,6 +17,18 @@ Warn = Callable[[str], None]
 # An option that still has its default in the mapping does not override the manifest (OM-30).
 _DEFAULTS = {"incremental": False, "delete_where_operator": "eq", "delimiter": ",", "enclosure": '"'}
 
+_LISTS = (
+    "primary_key",
+    "columns",
+    "distribution_key",
+    "delete_where_values",
+    "delete_where",
+    "metadata",
+    "schema",
+    "tags",
+)
+_MAPS = ("column_metadata", "table_metadata")
+
 
 @dataclass(frozen=True)
 class TableOptions:
@@ -87,6 +99,7 @@ def merged_options(
     Raises:
         ConfigurationError: one of the two is wrong, or they contradict each other.
     """
+    mapping, manifest = _with_empty_lists(mapping), _with_empty_lists(manifest)
     options = TableOptions(source, key, mapping, manifest, {})
     refuse_wrong_options(manifest, file=options.manifest_file)
     refuse_wrong_options(mapping, key=key)
@@ -95,6 +108,12 @@ def merged_options(
     merged = TableOptions(source, key, mapping, manifest, _merged(upper, lower, options))
     _refuse_contradictions(merged)
     return merged
+
+
+def _with_empty_lists(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Lists and maps that are null are empty ones (OM-12, OM-16)."""
+    empty: dict[str, Any] = {**{key: [] for key in _LISTS}, **{key: {} for key in _MAPS}}
+    return {key: empty.get(key) if value is None else value for key, value in options.items()}
 
 
 def _merged(mapping: Mapping[str, Any], manifest: Mapping[str, Any], options: TableOptions) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from docker_runner.errors import UserError
 from docker_runner.storage.base import TableLoad
 from docker_runner.storage.lake import csv_structure
 from docker_runner.storage.lake.connection import Connection
-from docker_runner.storage.lake.csv_source import open_source
+from docker_runner.storage.lake.csv_source import CsvFile, Dialect, open_source
 from docker_runner.storage.lake.location import parse_location
 from docker_runner.storage.lake.staging import StagedTable
 
@@ -82,6 +82,20 @@ def test_no_row_and_no_field_is_left_out_or_changed(
         csv_structure._CHUNK_BYTES = before
 
 
+@pytest.mark.rules("OM-74")
+@pytest.mark.parametrize(
+    ("text", "columns", "records"),
+    [('k\n"a\nb"\n\n', 1, 3), ("k\na", 1, 2), ('k,v\n"a,\n",b\n\n', 2, 2), ("k,v\n,", 2, 2), ("", 1, 0)],
+)
+def test_the_number_of_records_is_known_without_reading_them(
+    tmp_path: Path, text: str, columns: int, records: int
+) -> None:
+    file = CsvFile(write(tmp_path / "t.csv", text), gzipped=False, newline="\n")
+    found = csv_structure.outline(file, Dialect(",", '"'), longest_bytes=1000)
+    assert found
+    assert [number for number in range(5) if found.fits(number, columns=columns)] == [records]
+
+
 @pytest.mark.rules("OM-74", "OM-77")
 @pytest.mark.parametrize("columns", [1, 2])
 @pytest.mark.parametrize("lines_in_fields", [True, False])
@@ -92,11 +106,11 @@ def test_files_that_several_threads_read_in_parts_are_read_as_they_are(
     monkeypatch.setattr("docker_runner.storage.lake.staging._LINE_BYTES", 2000)
     monkeypatch.setattr("docker_runner.storage.lake.staging._BUFFER_BYTES", 4096)
     some = random.Random(f"{columns} {lines_in_fields}")
-    letters = 'a,1"\n' if lines_in_fields else 'a,1"'
-    for number, longest in enumerate([3, 3, 3, 3, 600, 600]):
+    letters = "a,\n" if lines_in_fields else 'a,1"'
+    for number, longest in enumerate([3] * 60 + [600]):
+        count = 20_000 // longest if longest > 3 else 750
         rows = [
-            ["".join(some.choices(letters, k=some.randrange(longest))) for _ in range(columns)]
-            for _ in range(20_000 // longest)
+            ["".join(some.choices(letters, k=some.randrange(longest))) for _ in range(columns)] for _ in range(count)
         ]
         written = write_csv(tmp_path / f"{number}.csv", [["k", "v"][:columns], *rows])
         assert read(connection, written) == sorted(map(tuple, rows))

@@ -356,6 +356,9 @@ def written(option: dict[str, Any]) -> dict[str, Any]:
         {"delete_where": [{"changed_since": 5, "where_filters": [{"column": 5, "values_from_set": [1]}]}]},
         {"metadata": [{"key": "a", "value": 5}], "column_metadata": {"a": [{"key": "b", "value": None}]}},
         {"column_metadata": []},
+        {"primary_key": None, "columns": None, "distribution_key": None, "schema": None, "tags": None},
+        {"delete_where_values": None, "delete_where": None, "metadata": None, "column_metadata": None},
+        {"delete_where": [{"changed_since": 5, "where_filters": None}], "table_metadata": None},
         {"write_always": True},
         {"deduplication_strategy": "insert", "unload_strategy": "x", "tags": ["a"]},
         {"manifest_type": "out", "has_header": True, "description": "x", "table_metadata": {"a": 5}},
@@ -404,6 +407,15 @@ def test_what_may_not_be_said_names_its_key(option: dict[str, Any], key: str) ->
     with pytest.raises(ConfigurationError) as by_manifest:
         written(option)
     assert by_manifest.value.key == key
+
+
+@pytest.mark.rules("OM-12", "OM-16", "OM-32")
+def test_null_is_an_empty_list_or_map_on_both_sides() -> None:
+    nothing = {"primary_key": None, "columns": None, "metadata": None, "column_metadata": None}
+    told = {"primary_key": ["id"], "columns": ["id"], "metadata": [{"key": "a", "value": "b"}]}
+    assert options(nothing, told) == options({key: [] for key in nothing}, told)
+    assert options(None, written(nothing))["primary_key"] == []
+    assert options(told, nothing)["columns"] == ["id"]
 
 
 @pytest.mark.rules("OM-11", "OM-12", "OM-13", "OM-17", "OM-20a")
