@@ -85,9 +85,9 @@ class ContainerSpec:
             "SecurityOpt": ["no-new-privileges"],
             "CapDrop": [] if self.command else _NOT_FOR_ROOT if self.user is None else ["ALL"],
             # No init: images that bring their own (s6, tini) insist on being process 1, and a container ends as a
-            # whole anyway. The log is read from the live stream; the engine's copy is bounded so that it cannot fill
-            # the disk, and stays readable with "docker logs" while the container exists.
-            "LogConfig": {"Type": "json-file", "Config": {"max-size": "20m", "max-file": "5"}},
+            # whole anyway. The engine keeps the log byte by byte, so that it can be followed from any place by whoever
+            # comes next and a slow reader never slows the component. The bound keeps it from filling the disk.
+            "LogConfig": {"Type": "local", "Config": {"max-size": "1g", "max-file": "2", "compress": "false"}},
         }
         if self.network == NO_INTERNET:
             # The engine's name server would ask the one of the host, and names are a way to tell something outside.

@@ -111,6 +111,11 @@ class StreamRedactor:
         self._held = text[hold:]
         return "".join(shown)
 
+    @property
+    def holds(self) -> bool:
+        """Whether the end of the last piece is held back."""
+        return bool(self._held)
+
     def flush(self) -> str:
         """What was still held back; the stream is at its end."""
         held, self._held = self._held, ""

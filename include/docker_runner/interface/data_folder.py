@@ -72,9 +72,14 @@ class DataFolder:
             if place.is_symlink() or (place.exists() and not place.is_dir()):
                 raise ConfigurationError("The component must leave this as a folder, not a link or a file.", file=name)
 
-    def remove_secrets(self) -> None:
-        """Remove the files that hold secrets in plain text, whatever the container made of their folders."""
-        states = (folder / f"state.{extension}" for folder in (self.inputs, self.outputs) for extension in EXTENSIONS)
+    def remove_secrets(self, *, also_new_state: bool = True) -> None:
+        """Remove the files that hold secrets in plain text, whatever the container made of their folders.
+
+        Args:
+            also_new_state: the new state is not needed any more either.
+        """
+        holders = (self.inputs, self.outputs) if also_new_state else (self.inputs,)
+        states = (folder / f"state.{extension}" for folder in holders for extension in EXTENSIONS)
         for file in (self.config_file, *states):
             if not file.parent.is_symlink() and (file.is_file() or file.is_symlink()):
                 file.unlink()

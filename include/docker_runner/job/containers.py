@@ -10,7 +10,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from docker_runner.engine.container_logs import TAIL_CHARACTERS
+from docker_runner.engine.container_logs import TAIL_CHARACTERS, ContainerLog
 from docker_runner.engine.containers import (
     LABEL_PREFIX,
     ContainerOutcome,
@@ -18,6 +18,7 @@ from docker_runner.engine.containers import (
     OnLine,
     remove_containers,
     run_container,
+    start_container,
 )
 from docker_runner.engine.images import PreparedImage
 from docker_runner.engine.redaction import Redactor
@@ -25,14 +26,14 @@ from docker_runner.errors import ConfigurationError
 from docker_runner.interface.data_folder import DataFolder, write_secret
 from docker_runner.interface.result import FAILURES, judge
 from docker_runner.interface.usage import read_usage
-from docker_runner.job.component_log import ComponentLog
 from docker_runner.job.definition import Job, JobDefinition, Stage
-from docker_runner.job.gelf import gelf_of
 from docker_runner.job.permissions import container_user, hand_over, take_over
 from docker_runner.job.tools import Tools
 
 LABEL_JOB = f"{LABEL_PREFIX}jobId"
 LABEL_ROW = f"{LABEL_PREFIX}rowId"
+# Identity of the folder that the container works in.
+LABEL_ATTEMPT = f"{LABEL_PREFIX}attempt"
 LONGEST_RUN_SECONDS = 86_400
 # Memory factor and CPUs by container size (CT-14, CT-15).
 SIZES = {"xsmall": (0.5, 1), "small": (1.0, 2), "medium": (2.0, 4), "large": (7.1, 14)}
@@ -63,17 +64,45 @@ class StageRun:
         return time_limit(self.stage, self.row) if self.timeout_seconds is None else self.timeout_seconds
 
 
-def run_stage(
-    run: StageRun, *, config: str, environment: dict[str, str], redactor: Redactor, tools: Tools
-) -> dict[str, Any]:
-    """Run one image to its end and judge the outcome; the caller removes the secrets from the data folder.
+def start_stage(
+    run: StageRun, *, config: str, environment: dict[str, str], attempt: str, log: ContainerLog, tools: Tools
+) -> tuple[str, ContainerOutcome | None]:
+    """Start one image; its container runs on whatever becomes of this process.
 
     Args:
         run: which image, and its folders.
         config: text of its config file, with secrets in plain text.
         environment: its environment variables.
-        redactor: knows the secrets that the output must not show.
+        attempt: identity of its folder, by which the next attempt knows that the container belongs to it.
+        log: told why its program cannot be run.
         tools: the engine and the log.
+
+    Returns:
+        As of :func:`start_container`.
+    """
+    stage = run.stage
+    tools.log.info("Running %s (%s).", stage.component.id, run.image.reference)
+    if stage.network != stage.component.network:
+        tools.log.info(
+            "The configuration's network %s replaces the component's %s.", stage.network, stage.component.network
+        )
+    spec = _spec(run, environment=environment, uid=tools.settings.container_uid, attempt=attempt)
+    write_secret(run.data.config_file, config)
+    hand_over(spec.user, run.data.root.parent)
+    return start_container(tools.engine, spec, log)
+
+
+def finish_stage(
+    run: StageRun, outcome: ContainerOutcome, *, redactor: Redactor, tools: Tools, last_gelf_message: str = ""
+) -> dict[str, Any]:
+    """Judge how a container ended; its files belong to the worker afterwards (DF-33).
+
+    Args:
+        run: which image, and its folders.
+        outcome: how its container ended.
+        redactor: knows the secrets that usage must not show.
+        tools: the engine and the log.
+        last_gelf_message: as of :func:`judge`.
 
     Returns:
         ``{component, image, image_id, exit_code, seconds, usage}``.
@@ -84,20 +113,12 @@ def run_stage(
         ApplicationError: any other failure (CT-33).
     """
     stage = run.stage
-    tools.log.info("Running %s (%s).", stage.component.id, run.image.reference)
-    if stage.network != stage.component.network:
-        tools.log.info(
-            "The configuration's network %s replaces the component's %s.", stage.network, stage.component.network
-        )
-    log = ComponentLog(tools.log.getChild("component"), run.row.component)
-    container = container_name(stage, run.job, run.row)
-    with gelf_of(stage, container, log=log, redactor=redactor, tools=tools) as gelf:
-        outcome = start_and_wait(
-            run, config=config, environment={**environment, **gelf}, tools=tools, redactor=redactor, on_line=log.line
-        )
+    spec = _spec(run, environment={}, uid=tools.settings.container_uid)
+    if spec.user is None:
+        take_over(spec, tools.engine)
     usage = _usage(run, tools, redactor=redactor) if stage.is_main else _Usage()
     try:
-        judge_stage(run, outcome, last_gelf_message=log.last_warning)
+        judge_stage(run, outcome, last_gelf_message=last_gelf_message)
     except FAILURES as error:
         if usage.problem:
             tools.log.warning("%s", usage.problem)
@@ -124,10 +145,9 @@ def start_and_wait(
     environment: dict[str, str],
     tools: Tools,
     on_line: OnLine,
-    redactor: Redactor | None = None,
     tail_characters: int = TAIL_CHARACTERS,
 ) -> ContainerOutcome:
-    """Run one image to its end, whatever that is; its files belong to the worker afterwards (DF-33).
+    """Run one image to its end, and remove its container; its files belong to the worker afterwards (DF-33).
 
     Args:
         run: which image, and its folders.
@@ -135,14 +155,13 @@ def start_and_wait(
         environment: its environment variables.
         tools: the engine and the log.
         on_line: called with every line that it writes.
-        redactor: knows the secrets that lines and tails must not show.
         tail_characters: how much of the end of each output is kept.
     """
     spec = _spec(run, environment=environment, uid=tools.settings.container_uid)
     write_secret(run.data.config_file, config)
     hand_over(spec.user, run.data.root.parent)
     try:
-        return run_container(tools.engine, spec, on_line, redactor=redactor, tail_characters=tail_characters)
+        return run_container(tools.engine, spec, on_line, tail_characters=tail_characters)
     finally:
         if spec.user is None:
             take_over(spec, tools.engine)
@@ -231,7 +250,7 @@ def container_name(stage: Stage, job: Job, row: JobDefinition) -> str:
     return re.sub(r"[^a-zA-Z0-9_.-]+", "-", "-".join(parts)).strip("-.")
 
 
-def _spec(run: StageRun, *, environment: dict[str, str], uid: int) -> ContainerSpec:
+def _spec(run: StageRun, *, environment: dict[str, str], uid: int, attempt: str = "") -> ContainerSpec:
     stage, row = run.stage, run.row
     memory, cpus = size_limits(stage, row)
     name = container_name(stage, run.job, row)
@@ -239,7 +258,7 @@ def _spec(run: StageRun, *, environment: dict[str, str], uid: int) -> ContainerS
     return ContainerSpec(
         name=name,
         image=run.image.id,
-        labels=job_labels(run.job, row, container=name),
+        labels={**job_labels(run.job, row, container=name), **({LABEL_ATTEMPT: attempt} if attempt else {})},
         environment=environment,
         data=run.data.root,
         tmp=run.tmp,

@@ -3,29 +3,55 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
+from docker_runner.engine.container_logs import ContainerLog
+from docker_runner.engine.container_spec import ContainerOutcome
+from docker_runner.engine.containers import remove_container
 from docker_runner.engine.images import PreparedImage
 from docker_runner.engine.redaction import Redactor
+from docker_runner.engine.watching import watch
+from docker_runner.errors import EngineError, RunnerError, UserError
 from docker_runner.interface.config_file import rendered
 from docker_runner.interface.data_folder import DataFolder, write_secret
 from docker_runner.interface.environment import container_environment
+from docker_runner.interface.result import CrashedComponentError
 from docker_runner.interface.state import read_out_state, rendered_state
 from docker_runner.job.artifacts import fetch_artifacts, keep_artifacts
 from docker_runner.job.config import secrets_of, stage_config
-from docker_runner.job.containers import StageRun, run_stage, stop_stage
+from docker_runner.job.containers import (
+    StageRun,
+    container_name,
+    finish_stage,
+    job_labels,
+    stage_log,
+    start_stage,
+    stop_stage,
+)
 from docker_runner.job.definition import Job, JobDefinition, Mode, Stage
 from docker_runner.job.snapshots import store_snapshot
 from docker_runner.job.state import decrypted_state, keep_new_state, state_secrets
+from docker_runner.job.supervision import Following, RunRecord, StillRunningError, running_or_ended
 from docker_runner.job.tools import Tools
 from docker_runner.job.workspace import RowWorkspace
 from docker_runner.storage.base import FileUpload, StoredFile
 
 
 def run_stage_of_row(
-    position: int, *, job: Job, row: JobDefinition, folders: RowWorkspace, image: PreparedImage, tools: Tools
+    position: int,
+    *,
+    job: Job,
+    row: JobDefinition,
+    folders: RowWorkspace,
+    image: PreparedImage,
+    tools: Tools,
+    following: Following,
 ) -> dict[str, Any]:
-    """Run one image of a row: a processor, or the component itself with its state.
+    """Run one image of a row, or go on with the container that an earlier attempt has started.
+
+    When it has done its work, its container stays until :func:`release_stage`: a worker that dies before it could
+    report loses nothing.
 
     Args:
         position: which of the row's images.
@@ -34,29 +60,62 @@ def run_stage_of_row(
         folders: its workspace.
         image: the image, as prepared.
         tools: Storage, engine, keys, log.
+        following: how to deal with containers that outlive their attempt.
 
     Returns:
-        What :func:`run_stage` returns.
+        What :func:`finish_stage` returns.
 
     Raises:
-        RunnerError: as :func:`run_stage`; a new state that is not valid is the user's to mend (D25).
+        RunnerError: as :func:`finish_stage`; a new state that is not valid is the user's to mend (D25).
+        StillRunningError: the container is left to somebody else.
     """
     stage = row.stages[position]
-    # What a killed attempt left running must not write into the folders that are made now.
-    stop_stage(stage, job=job, row=row, tools=tools)
-    data = folders.make_stage(position, extension=stage.component.extension)
+    data = folders.data(position, extension=stage.component.extension)
     run = StageRun(stage, job, row, data, folders.tmp(position), image)
+    redactor = redactor_of(job, row, folders, tools)
+    state = running_or_ended(run, folders, following, tools)
     try:
-        return _run(run, folders=folders, tools=tools)
-    finally:
-        # However it went: config file and states hold secrets in plain text and are not needed any more.
+        if state is None:
+            container_id, log, outcome = _start(
+                run, folders=folders, redactor=redactor, tools=tools, following=following
+            )
+        else:
+            record = RunRecord.read(folders.stage(position))
+            log = stage_log(redactor, tools, shown=record.shown if record else None)
+            container_id, outcome = state.id, None
+        outcome = outcome or _watch(run, container_id, log, folders=folders, tools=tools, following=following)
+    except EngineError:
+        raise  # It may run on, and needs its files.
+    except RunnerError:
         data.remove_secrets()
+        raise
+    data.remove_secrets(also_new_state=False)
+    try:
+        return _results(run, outcome, redactor=redactor, folders=folders, tools=tools)
+    except (UserError, CrashedComponentError):
+        # It is judged, so nobody is to find it again.
+        release_stage(position, job=job, row=row, folders=folders, tools=tools)
+        raise
 
 
-def _run(run: StageRun, *, folders: RowWorkspace, tools: Tools) -> dict[str, Any]:
+def release_stage(position: int, *, job: Job, row: JobDefinition, folders: RowWorkspace, tools: Tools) -> None:
+    """A container's outcome is known for good: remove it, and what is left of its secrets (CT-9)."""
+    stage = row.stages[position]
+    folders.data(position, extension=stage.component.extension).remove_secrets()
+    name = container_name(stage, job, row)
+    remove_container(tools.engine, name, labels=job_labels(job, row, container=name))
+
+
+def _start(
+    run: StageRun, *, folders: RowWorkspace, redactor: Redactor, tools: Tools, following: Following
+) -> tuple[str, ContainerLog, ContainerOutcome | None]:
+    """Make everything that a container gets anew, and start it."""
     stage, row, data = run.stage, run.row, run.data
+    position = row.stages.index(stage)
+    # What a killed attempt left running must not write into the folders that are made now.
+    stop_stage(stage, job=run.job, row=row, tools=tools)
+    folders.make_stage(position, extension=stage.component.extension)
     content, _ = stage_config(stage, row, tools)
-    redactor = redactor_of(run.job, row, folders, tools)
     fetched: list[int] = []
     if stage.is_main:
         state = decrypted_state(row, folders, tools)
@@ -64,18 +123,51 @@ def _run(run: StageRun, *, folders: RowWorkspace, tools: Tools) -> dict[str, Any
         fetched = fetch_artifacts(row, data, folders, tools)
     if row.mode is Mode.DEBUG:
         config_file = {data.config_file.name: content}
-        position = row.stages.index(stage)
         store_snapshot(row, folders, tools.storage, stage=position, secret_files=config_file, redactor=redactor)
-    manifest = run_stage(
+    RunRecord(following.series, artifacts=tuple(fetched)).write(folders.stage(position))
+    log = stage_log(redactor, tools)
+    container_id, failure = start_stage(
         run,
         config=rendered(content, extension=data.extension),
         environment=environment_of(stage, row, tools, config=content),
-        redactor=redactor,
+        attempt=folders.attempt(position),
+        log=log,
         tools=tools,
     )
+    return container_id, log, failure
+
+
+def _watch(
+    run: StageRun, container_id: str, log: ContainerLog, *, folders: RowWorkspace, tools: Tools, following: Following
+) -> ContainerOutcome:
+    """Show what a container writes until it ends, and keep in mind how much was shown."""
+    position = run.row.stages.index(run.stage)
+    folder = folders.stage(position)
+    record = RunRecord.read(folder) or RunRecord(following.series)
+    outcome = watch(
+        tools.engine,
+        container_id,
+        log,
+        name=container_name(run.stage, run.job, run.row),
+        timeout_seconds=run.time_limit,
+        leaving=following.leaving,
+        on_progress=lambda: replace(record, shown=log.shown).write(folder),
+    )
+    if outcome is None:
+        raise StillRunningError(container_id, position)
+    return outcome
+
+
+def _results(
+    run: StageRun, outcome: ContainerOutcome, *, redactor: Redactor, folders: RowWorkspace, tools: Tools
+) -> dict[str, Any]:
+    stage, row, data = run.stage, run.row, run.data
+    manifest = finish_stage(run, outcome, redactor=redactor, tools=tools)
     if stage.is_main:
         keep_new_state(row, folders, tools, state=read_out_state(data.out_state))
         keep_artifacts(row, data, folders, tools)
+    record = RunRecord.read(folders.stage(row.stages.index(stage)))
+    fetched = list(record.artifacts) if record else []
     return manifest | ({"artifacts": {"downloaded": fetched}} if fetched else {})
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from docker_runner.documents import hide_secrets
-from docker_runner.engine.containers import remove_containers
+from docker_runner.engine.containers import stop_containers as engine_stop_containers
 from docker_runner.engine.images import PreparedImage
 from docker_runner.errors import ApplicationError, EngineError
 from docker_runner.interface.config_file import rendered
@@ -21,8 +21,9 @@ from docker_runner.job.containers import LABEL_JOB, LABEL_ROW, SIZES, unknown_si
 from docker_runner.job.definition import Job, JobDefinition
 from docker_runner.job.images import pull_images
 from docker_runner.job.plan import Kind, Step, row_steps
-from docker_runner.job.stages import run_stage_of_row
+from docker_runner.job.stages import release_stage, run_stage_of_row
 from docker_runner.job.state import decrypted_state, forget_stored_state, stored_state
+from docker_runner.job.supervision import TO_THE_END, Following, finished_before
 from docker_runner.job.tools import Tools
 from docker_runner.job.unload import Unloading
 from docker_runner.job.workspace import RowWorkspace, Workspace
@@ -43,10 +44,17 @@ class RowWork:
     folders: RowWorkspace
     tools: Tools
     manifests: Mapping[str, Manifest]
+    following: Following = TO_THE_END
 
 
 def perform(
-    step: Step, *, workspace: Workspace, row_id: str, tools: Tools, manifests: Mapping[str, Manifest]
+    step: Step,
+    *,
+    workspace: Workspace,
+    row_id: str,
+    tools: Tools,
+    manifests: Mapping[str, Manifest],
+    following: Following = TO_THE_END,
 ) -> Manifest:
     """Do one step of a row.
 
@@ -56,6 +64,7 @@ def perform(
         row_id: the row, empty for a configuration without rows.
         tools: Storage, engine, keys, log.
         manifests: what the steps in ``step.takes`` returned.
+        following: how to deal with a container that outlives its attempt.
 
     Returns:
         What the step did: small, serialisable, no data, no secrets.
@@ -63,6 +72,7 @@ def perform(
     Raises:
         UserError: the configuration or the data must be changed.
         ApplicationError: it may work when tried again.
+        StillRunningError: the step's container is left to somebody else; call again when it has ended.
     """
     job = workspace.job()
     if step.kind is Kind.PULL_IMAGES:
@@ -70,7 +80,7 @@ def perform(
     row = job.row(row_id)
     if row is None:
         raise ApplicationError(f"The row {row_id!r} is not part of this run.")
-    work = RowWork(step, job, row, workspace.row(row_id), tools, manifests)
+    work = RowWork(step, job, row, workspace.row(row_id), tools, manifests, following)
     return _perform(work, {item.name: item for item in row_steps(row.configuration, row.component)})
 
 
@@ -80,12 +90,18 @@ def _perform(work: RowWork, steps: Mapping[str, Step]) -> Manifest:
     In a run from beginning to end nothing is ever missing. When somebody repeats a single step of a run whose folders
     have been cleaned up, the steps before it are repeated inside the same task.
     """
+    stage = work.step.stage
+    if stage is not None and (reported := finished_before(work.step.name, stage, work.folders, work.following)):
+        work.tools.log.info("An earlier attempt has finished this step, and was killed before it could tell.")
+        _release(work)
+        return reported
     made: dict[str, Manifest] = {}
     for name in () if work.step.on_failure else work.step.after:
         done = work.folders.done(name)
         if done is None:
             work.tools.log.info("The result of %s is not in the workspace; it is made again first.", name)
-            done = _perform(replace(work, step=steps[name]), steps)
+            following = replace(work.following, leave_after=None, resumed=False)
+            done = _perform(replace(work, step=steps[name], following=following), steps)
         made[name] = done
     for name in work.step.takes:
         # A result that was made again is newer than what its own task once reported.
@@ -93,7 +109,14 @@ def _perform(work: RowWork, steps: Mapping[str, Step]) -> Manifest:
     work.folders.begin(work.step.name)
     manifest = _ROW_STEPS[work.step.kind](replace(work, manifests=made))
     work.folders.finish(work.step.name, manifest)
+    if stage is not None:
+        _release(work)
     return manifest
+
+
+def _release(work: RowWork) -> None:
+    position = work.step.stage or 0
+    release_stage(position, job=work.job, row=work.row, folders=work.folders, tools=work.tools)
 
 
 def create_workspace(job: Job, workspace: Workspace, tools: Tools) -> None:
@@ -184,6 +207,7 @@ def _run_container(work: RowWork) -> Manifest:
         folders=work.folders,
         image=PreparedImage.from_manifest(images[work.row.stages[position].image_reference]),
         tools=work.tools,
+        following=work.following,
     )
 
 
@@ -218,7 +242,7 @@ def clean_up(workspace: Workspace, tools: Tools) -> Manifest:
 
 
 def stop_containers(job_id: str, tools: Tools, *, row_id: str | None = None) -> int:
-    """Stop and remove the containers of a run, found by their labels; give their number.
+    """Stop the containers of a run with some grace, found by their labels, and remove them; give their number.
 
     Args:
         job_id: the run.
@@ -226,7 +250,7 @@ def stop_containers(job_id: str, tools: Tools, *, row_id: str | None = None) -> 
         row_id: only those of this row; of all rows by default.
     """
     row = {} if row_id is None else {LABEL_ROW: row_id}
-    return remove_containers(tools.engine, {LABEL_JOB: job_id, **row})
+    return engine_stop_containers(tools.engine, {LABEL_JOB: job_id, **row})
 
 
 _ROW_STEPS: Mapping[Kind, Callable[[RowWork], Manifest]] = {

@@ -8,6 +8,7 @@
             staged/{tables,files}   what the load steps wrote
             stages/<n>/data         what the n-th container sees as /data, made anew for each attempt
             stages/<n>/tmp          its /tmp
+            stages/<n>/run.json     how far its container has come, see :mod:`docker_runner.job.supervision`
             manifests/<step>.json   what each finished step reported
 
 A step removes its manifest when it begins and writes it when it is done, so a later step sees whether what it builds
@@ -62,7 +63,7 @@ class Workspace:
         self.folder.mkdir(parents=True, mode=0o700)
         for row in job.rows:
             self.row(row.row_id).create()
-        _write(self.folder / "job.json", job.to_json())
+        write_whole(self.folder / "job.json", job.to_json())
 
     def job(self) -> Job:
         """The resolved job.
@@ -112,6 +113,10 @@ class RowWorkspace:
         """``/data`` of the n-th container."""
         return DataFolder(self.folder / "stages" / str(stage) / "data", extension)
 
+    def stage(self, stage: int) -> Path:
+        """The folder of the n-th container; it is made anew for each container, and the container sees parts of it."""
+        return self.folder / "stages" / str(stage)
+
     def tmp(self, stage: int) -> Path:
         """``/tmp`` of the n-th container."""
         return self.folder / "stages" / str(stage) / "tmp"
@@ -137,7 +142,7 @@ class RowWorkspace:
         remove_tree(data.root.parent)
         (self.folder / "manifests" / _source_record(stage + 1)).unlink(missing_ok=True)
         self._make(data.root.parent, data.root, self.tmp(stage))
-        _write(data.root.parent / "attempt", uuid.uuid4().hex)
+        write_whole(data.root.parent / "attempt", uuid.uuid4().hex)
         _link_tree(source, data.inputs)
         if stage > 0:
             self._carry_on(stage, data)
@@ -178,7 +183,7 @@ class RowWorkspace:
         record = self.folder / "manifests" / _source_record(stage)
         present = fingerprint(source)
         if not record.exists():
-            _write(record, json.dumps(present))
+            write_whole(record, json.dumps(present))
         elif json.loads(record.read_text()) != present:
             before = "load_tables and load_files" if stage == 0 else "the container's step before this one"
             raise UserError(
@@ -192,7 +197,7 @@ class RowWorkspace:
 
     def finish(self, step: str, manifest: Mapping[str, Any]) -> None:
         """A step is done."""
-        _write(self.folder / "manifests" / f"{step}.json", json.dumps(manifest))
+        write_whole(self.folder / "manifests" / f"{step}.json", json.dumps(manifest))
 
     def done(self, step: str) -> dict[str, Any] | None:
         """What a finished step reported; None when it is not done in this workspace."""
@@ -266,7 +271,7 @@ def remove_path(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _write(path: Path, text: str) -> None:
+def write_whole(path: Path, text: str) -> None:
     """Write a file so that it is there completely or not at all."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     temporary.write_text(text, encoding="utf-8")
