@@ -14,6 +14,7 @@
 | ``DOCKER_RUNNER_FEATURES`` | features of the project, comma separated | ``queuev2,artifacts,new-native-types`` |
 | ``DOCKER_RUNNER_VAULT`` | JSON file with the values of ``{{ vault.… }}`` | ``<home>/vault.json`` |
 | ``DOCKER_RUNNER_MAX_EXPORT_BYTES`` | size of the largest table that a component may get | ``100000000000`` |
+| ``DOCKER_RUNNER_DEFER_AFTER`` | seconds until a task leaves its container to the triggerer; -1 is never | ``30`` |
 | ``DOCKER_RUNNER_KBC_URL`` | Keboola Storage for components that talk to it themselves | none |
 | ``DOCKER_RUNNER_KBC_TOKEN`` | token for it, given to components with ``forward_token`` only | none |
 | ``DOCKER_RUNNER_KBC_TOKEN_DESCRIPTION`` | what such components are told of the token | none |
@@ -25,6 +26,7 @@ artifacts, without ``new-native-types`` every column is a text.
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Mapping
@@ -34,6 +36,7 @@ from pathlib import Path
 from docker_runner.errors import UserError
 
 DEFAULT_MAX_EXPORT_BYTES = 100_000_000_000
+DEFAULT_DEFER_AFTER = 30.0
 DEFAULT_FEATURES = ("queuev2", "artifacts", "new-native-types")
 
 
@@ -69,6 +72,7 @@ class Settings:
     features: tuple[str, ...] = DEFAULT_FEATURES
     max_export_bytes: int = DEFAULT_MAX_EXPORT_BYTES
     forwarded_token: ForwardedToken = ForwardedToken()
+    defer_after: float | None = DEFAULT_DEFER_AFTER
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Settings:
@@ -97,6 +101,7 @@ class Settings:
             branch=env.get("DOCKER_RUNNER_BRANCH", ""),
             features=_features(env.get("DOCKER_RUNNER_FEATURES")),
             max_export_bytes=_max_export_bytes(env.get("DOCKER_RUNNER_MAX_EXPORT_BYTES")),
+            defer_after=_defer_after(env.get("DOCKER_RUNNER_DEFER_AFTER")),
             forwarded_token=ForwardedToken(
                 token=env.get("DOCKER_RUNNER_KBC_TOKEN", ""),
                 url=env.get("DOCKER_RUNNER_KBC_URL", ""),
@@ -120,3 +125,16 @@ def _max_export_bytes(text: str | None) -> int:
     if not text.isdecimal():
         raise UserError(f"DOCKER_RUNNER_MAX_EXPORT_BYTES must be a number of bytes, e.g. 1000000000, not {text!r}.")
     return int(text)
+
+
+def _defer_after(text: str | None) -> float | None:
+    """Seconds after which a container is left to the triggerer; None is never."""
+    try:
+        seconds = float(text) if text else DEFAULT_DEFER_AFTER
+    except ValueError:
+        seconds = math.nan
+    if math.isfinite(seconds) and seconds >= 0:
+        return seconds
+    if seconds == -1:
+        return None
+    raise UserError(f"DOCKER_RUNNER_DEFER_AFTER must be a number of seconds, e.g. 30, or -1 for never, not {text!r}.")

@@ -8,12 +8,14 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.sdk import BaseOperator, TriggerRule
-from airflow.sdk.exceptions import AirflowSkipException
+from airflow.sdk.exceptions import AirflowSkipException, TaskDeferred
 
 from docker_runner.errors import RunnerError, UserError
 from docker_runner.job.plan import CLEAN_UP, CREATE_WORKSPACE, PULL_IMAGES, Kind, Step
+from docker_runner.job.supervision import TO_THE_END, Following, StillRunningError
 from docker_runner.settings import Settings
 from docker_runner_airflow.retries import RetryWhatMayPass, StepFailed
+from docker_runner_airflow.triggerer import triggerer_runs
 
 if TYPE_CHECKING:
     from docker_runner.job.tools import Tools
@@ -39,13 +41,41 @@ class StepOperator(BaseOperator):
         self.step = step
         self.row_id = row_id
         self.group = group
+        self.following = TO_THE_END
         self._job_id = ""
 
     def execute(self, context: Mapping[str, Any]) -> dict[str, Any]:
         """Do the step; a failure becomes one message and a decision about another try."""
+        return self._do(context, self._following(context))
+
+    def resume(self, context: Mapping[str, Any], event: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Go on when the triggerer has seen the end of the container, or can follow it no more."""
+        told = event or {}
+        following = Following(
+            series=_series(context),
+            resumed=True,
+            watched=bool(told.get("watched")),
+            problem=str(told.get("problem") or ""),
+        )
+        return self._do(context, following)
+
+    def _following(self, context: Mapping[str, Any]) -> Following:
+        after = Settings.from_environment().defer_after if self.step.stage is not None else None
+        return Following(series=_series(context), leave_after=after, may_leave=triggerer_runs)
+
+    def _do(self, context: Mapping[str, Any], following: Following) -> dict[str, Any]:
         self._job_id = job_id(context)
+        self.following = following
         try:
             return self.work(context)
+        except StillRunningError as left:
+            from docker_runner_airflow.triggers import ContainerTrigger
+
+            LOG.info("Leaving the container to the triggerer; the worker is free.")
+            trigger = ContainerTrigger(
+                job_id=self._job_id, row_id=self.row_id, position=left.position, container_id=left.container_id
+            )
+            raise TaskDeferred(trigger=trigger, method_name=self.resume.__name__) from None
         except RunnerError as error:
             LOG.error("%s", error)
             if usage := getattr(error, "usage", None):
@@ -81,7 +111,12 @@ class StepOperator(BaseOperator):
                 raise AirflowSkipException(f"The row {self.row_id} is not part of this run.")
         manifests = {name: ti.xcom_pull(task_ids=self._task_id(name)) for name in self.step.takes}
         return perform(
-            self.step, workspace=self.workspace(context), row_id=self.row_id, tools=self.tools(), manifests=manifests
+            self.step,
+            workspace=self.workspace(context),
+            row_id=self.row_id,
+            tools=self.tools(),
+            manifests=manifests,
+            following=self.following,
         )
 
     def _task_id(self, name: str) -> str:
@@ -229,6 +264,11 @@ OPERATORS: Mapping[Kind, Callable[..., StepOperator]] = {
 def job_id(context: Mapping[str, Any]) -> str:
     """Identity of a DAG run in names of folders and containers."""
     return f"{context['ti'].dag_id}/{context['run_id']}"
+
+
+def _series(context: Mapping[str, Any]) -> str:
+    """Identity of a first attempt and its retries: whoever clears a task moves the limit of its attempts."""
+    return f"tries-{context['ti'].max_tries}"
 
 
 def task_states(context: Mapping[str, Any]) -> dict[str, str]:

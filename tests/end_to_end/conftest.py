@@ -10,8 +10,13 @@ from tests.end_to_end.running import Running
 from tests.installation import Installation, build_script_image
 
 REPOSITORY = Path(__file__).parents[2]
-# A task whose worker was killed is noticed after two minutes as shipped; a test does not wait that long.
+# A task whose worker was killed is noticed after two minutes as shipped, and a container is left to the triggerer after
+# half a minute; a test does not wait that long.
 IMPATIENT = {
+    "DOCKER_RUNNER_DEFER_AFTER": "6",
+    "AIRFLOW__SCHEDULER__JOB_HEARTBEAT_SEC": "2",
+    "AIRFLOW__TRIGGERER__JOB_HEARTBEAT_SEC": "2",
+    "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "8",
     "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "8",
     "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "2",
 }

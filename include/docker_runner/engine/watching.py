@@ -55,6 +55,7 @@ def watch(
     timeout_seconds: int,
     leaving: Leaving | None = None,
     on_progress: Callable[[], None] = lambda: None,
+    shown_whole: bool = False,
 ) -> ContainerOutcome | None:
     """Show what a container writes until it ends; kill it at its time limit.
 
@@ -66,6 +67,7 @@ def watch(
         timeout_seconds: time limit, counted from its start; 0 is none.
         leaving: when to leave it to somebody else; None stays to the end.
         on_progress: called now and then after lines were shown.
+        shown_whole: all that it wrote was shown before; it is read once more only if something went wrong.
 
     Returns:
         How it ended; None if it still runs and was left.
@@ -76,7 +78,8 @@ def watch(
     with engine_errors(engine, f"Running the container {name}"):
         state = ContainerState.from_engine(engine.client.inspect_container(container_id))
         watching = _Watching(engine, state, log, name, timeout_seconds)
-        if not watching.follow(leaving, on_progress):
+        needs_no_log = shown_whole and state.ended and state.exit_code == 0 and not state.oom_killed
+        if not needs_no_log and not watching.follow(leaving, on_progress):
             return None
         return watching.outcome()
 
@@ -104,9 +107,11 @@ class _Watching:
         self._began = time.monotonic() - max(time.time() - state.started, 0.0)
         self._deadline = self._began + limit if limit and state.running else None
         self._killed = False
+        self._followed = False
 
     def follow(self, leaving: Leaving | None, on_progress: Callable[[], None]) -> bool:
         """Take the log to its end; false if the container was left."""
+        self._followed = True
         leave_at = time.monotonic() + leaving.after_seconds if leaving else None
         told = time.monotonic()
         try:
@@ -135,7 +140,8 @@ class _Watching:
             exit_code = self._wait(time.monotonic() + _AFTER_KILL_SECONDS)
         if exit_code is None:
             raise EngineError(f"The Docker engine does not end the container {self._name}.")
-        self._complete_log()
+        if self._followed:
+            self._complete_log()
         state = self._state()
         seconds = state.seconds if state else time.monotonic() - self._began
         oom_killed = state is not None and state.oom_killed

@@ -152,6 +152,7 @@ def _watch(
         timeout_seconds=run.time_limit,
         leaving=following.leaving,
         on_progress=lambda: replace(record, shown=log.shown).write(folder),
+        shown_whole=record.whole,
     )
     if outcome is None:
         raise StillRunningError(container_id, position)

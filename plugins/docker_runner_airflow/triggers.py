@@ -1,0 +1,61 @@
+"""Waits for containers without holding a worker: one triggerer follows hundreds of them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator
+from dataclasses import asdict
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from airflow.triggers.base import BaseTrigger, TriggerEvent
+
+from docker_runner.job.waiting import LeftContainer
+from docker_runner.settings import Settings
+
+if TYPE_CHECKING:
+    from docker_runner.job.tools import Tools
+
+LOG = logging.getLogger("docker_runner")
+
+
+class ContainerTrigger(BaseTrigger):
+    """Follows a container until it ends; its lines appear in the task's log.
+
+    What Airflow stores of it are names only: secrets to hide are read from the run's workspace.
+
+    Args:
+        left: the fields of a :class:`LeftContainer`.
+    """
+
+    def __init__(self, **left: Any) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.left = LeftContainer(**left)
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Where this class is, and what makes the same trigger again."""
+        return f"{type(self).__module__}.{type(self).__qualname__}", asdict(self.left)
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Wait; whatever goes wrong here, the task goes on and looks for itself."""
+        try:
+            await self.left.wait(_tools())
+        except Exception as error:
+            LOG.warning("The container cannot be followed any more: %s", error)
+            told = {"watched": False, "problem": str(error)}
+        else:
+            told = {"watched": True, "problem": ""}
+        yield TriggerEvent(told)  # type: ignore[no-untyped-call]
+
+    async def on_kill(self) -> None:
+        """Somebody has cancelled the task: stop its container."""
+        LOG.info("The task was cancelled; stopping its container.")
+        await self.left.stop(_tools())
+
+
+@lru_cache(maxsize=1)
+def _tools() -> Tools:
+    """Engine and keys of this triggerer; logs go to the log of the task that is waited for."""
+    from docker_runner.job.tools import Tools
+
+    return Tools(Settings.from_environment(), log=LOG)

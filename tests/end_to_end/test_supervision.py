@@ -1,0 +1,212 @@
+"""Containers that run for long: they hold no worker, lose nothing when a process dies, and end when they are cancelled."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from typing import Any
+
+import docker
+import pytest
+from airflow_processes import members_of
+from tests.end_to_end.running import Running, states, until
+from tests.installation import SCRIPT
+
+from docker_runner.engine.containers import LABEL_PREFIX
+
+pytestmark = [pytest.mark.engine, pytest.mark.airflow]
+
+TASK = "run_component"
+OUTPUT = {"output": {"tables": [{"source": "r.csv", "destination": "out.c-main.{name}", "incremental": True}]}}
+TICKS = (
+    "import os, time\n"
+    "print('begin', os.urandom(8).hex(), c['parameters'].get('#p'), flush=True)\n"
+    "for n in range({ticks}): print('tick', n, flush=True); time.sleep(0.5)\n"
+    "open('/data/out/tables/r.csv', 'w').write('n\\n1\\n')\n"
+)
+# A component that tidies up when it is told to end, and says so in its log.
+TRAPS = (
+    "import signal, sys, time\n"
+    "def end(*_): open('/data/out/tables/told', 'w').close(); time.sleep(0.5); sys.exit(0)\n"
+    "signal.signal(signal.SIGTERM, end)\n"
+    "print('begun', flush=True); time.sleep(300)\n"
+)
+
+
+def configure(running: Running, name: str, *, ticks: int) -> None:
+    output = json.loads(json.dumps(OUTPUT).replace("{name}", name))
+    parameters = {"script": TICKS.format(ticks=ticks), "#p": running.installation.cipher("hunter2-hunter2")}
+    running.installation.configuration(name, {"parameters": parameters, "storage": output})
+
+
+def task(running: Running, dag: str, run: str) -> dict[str, Any]:
+    with running.airflow.api() as api:
+        return next(item for item in api.tasks(dag, run) if item["task_id"] == TASK)
+
+
+def log(running: Running, dag: str, run: str, attempt: int = 1) -> list[str]:
+    with running.airflow.api() as api:
+        return [str(entry.get("event", "")) for entry in api.log(dag, run, TASK, attempt=attempt)]
+
+
+def containers(name: str) -> list[dict[str, Any]]:
+    """The containers of a configuration's runs."""
+    client = docker.from_env()
+    try:
+        label = f"{LABEL_PREFIX}jobId"
+        found = client.api.containers(all=True, filters={"label": label})
+        return [item for item in found if f"{SCRIPT}--{name}/" in item["Labels"][label]]
+    finally:
+        client.close()
+
+
+def until_deferred(running: Running, dag: str, run: str) -> None:
+    until(lambda: task(running, dag, run)["state"] == "deferred", seconds=90)
+
+
+def shown_by_all_attempts(running: Running, dag: str, run: str) -> list[str]:
+    last = task(running, dag, run)["try_number"]
+    return [line for attempt in range(1, last + 1) for line in log(running, dag, run, attempt)]
+
+
+@pytest.mark.rules("LG-1", "LG-22", "D14")
+def test_a_long_run_holds_no_worker_and_its_log_is_live_and_whole(running: Running) -> None:
+    configure(running, "long", ticks=44)
+    dag, run = running.trigger("long")
+    until_deferred(running, dag, run)
+    # While it waits its lines come in.
+    until(lambda: "tick 18" in log(running, dag, run), seconds=60)
+    assert task(running, dag, run)["state"] == "deferred"
+    result = running.wait(dag, run)
+    assert result.succeeded, states(result)
+    lines = log(running, dag, run)
+    assert [line for line in lines if line.startswith("tick")] == [f"tick {n}" for n in range(44)]
+    assert not any("hunter2" in line for line in lines)
+    assert len([line for line in lines if line.startswith("begin")]) == 1
+    assert result.tasks and next(item.attempt for item in result.tasks if item.task_id == TASK) == 1
+    assert running.xcom(result, TASK)["exit_code"] == 0
+    assert running.installation.rows("out.c-main.long") == [{"n": "1"}]
+    assert containers("long") == []
+    assert running.installation.workspaces == []
+
+
+def test_what_is_stored_of_a_waiting_container_holds_no_secret(running: Running) -> None:
+    import sqlite3
+
+    configure(running, "stored", ticks=30)
+    dag, run = running.trigger("stored")
+    until_deferred(running, dag, run)
+    with sqlite3.connect(running.airflow.home / "airflow.db", timeout=30) as database:
+        dump = "\n".join(database.iterdump())
+    assert "ContainerTrigger" in dump
+    assert "hunter2" not in dump
+    assert running.wait(dag, run).succeeded
+
+
+@pytest.mark.rules("LC-46", "CT-32")
+def test_a_component_that_fails_after_long_gives_its_message(running: Running) -> None:
+    script = "import sys, time; time.sleep(12); print('No such account.', file=sys.stderr); sys.exit(1)"
+    running.installation.script("fails-late", script)
+    dag, run = running.trigger("fails-late")
+    until_deferred(running, dag, run)
+    result = running.wait(dag, run)
+    assert result.state == "failed"
+    assert task(running, dag, run)["try_number"] == 1
+    assert log(running, dag, run).count("No such account.") == 2, "once as its line, once as the message"
+
+
+@pytest.mark.rules("CT-12", "CT-31")
+def test_the_time_limit_holds_also_while_no_worker_is_there(running: Running) -> None:
+    running.installation.script("endless", "import time; time.sleep(300)", runtime={"process_timeout": 12})
+    dag, run = running.trigger("endless")
+    until_deferred(running, dag, run)
+    result = running.wait(dag, run)
+    assert result.state == "failed"
+    assert any("exceeded the timeout of 12 seconds" in line for line in log(running, dag, run))
+
+
+@pytest.mark.parametrize("deferred", [False, True])
+def test_marking_a_task_as_failed_stops_its_container_with_grace(running: Running, deferred: bool) -> None:
+    name = f"cancelled-{deferred}".lower()
+    running.installation.script(name, TRAPS)
+    dag, run = running.trigger(name)
+    until(lambda: containers(name))
+    told = running.installation.settings.workspaces
+    if deferred:
+        until_deferred(running, dag, run)
+    with running.airflow.api() as api:
+        api.call("PATCH", f"/dags/{dag}/dagRuns/{run}/taskInstances/{TASK}", json={"new_state": "failed"})
+    began = time.monotonic()
+    seen = False
+    while containers(name):
+        seen = seen or any(told.rglob("told"))
+        assert time.monotonic() - began < 40
+        time.sleep(0.05)
+    assert seen, "the component was asked to end before it was killed"
+    assert running.wait(dag, run).state == "failed"
+    assert running.installation.workspaces == []
+
+
+def test_clearing_a_task_that_waits_stops_its_container_and_starts_another(running: Running) -> None:
+    configure(running, "cleared-early", ticks=30)
+    dag, run = running.trigger("cleared-early")
+    until_deferred(running, dag, run)
+    first = {item["Id"] for item in containers("cleared-early")}
+    with running.airflow.api() as api:
+        api.clear(dag, run, [TASK])
+    until(lambda: {item["Id"] for item in containers("cleared-early")} - first)
+    assert not {item["Id"] for item in containers("cleared-early")} & first
+    result = running.wait(dag, run)
+    assert result.succeeded, states(result)
+    assert running.installation.rows("out.c-main.cleared-early") == [{"n": "1"}]
+
+
+def test_a_worker_that_is_killed_loses_no_container_and_no_line(running: Running) -> None:
+    configure(running, "killed-worker", ticks=30)
+    dag, run = running.trigger("killed-worker")
+    until(lambda: containers("killed-worker"))
+    until(lambda: "tick 3" in log(running, dag, run))
+    kill_task(running, dag, run)
+    result = running.wait(dag, run)
+    assert result.succeeded, states(result)
+    lines = shown_by_all_attempts(running, dag, run)
+    assert {line for line in lines if line.startswith("tick")} == {f"tick {n}" for n in range(30)}
+    assert len([line for line in lines if line.startswith("tick")]) <= 30 + 4
+    assert len({line for line in lines if line.startswith("begin")}) == 1, "it ran once"
+    assert "Found the container of an earlier attempt still running; following it." in lines
+    assert running.installation.rows("out.c-main.killed-worker") == [{"n": "1"}]
+
+
+def test_a_triggerer_that_is_killed_is_replaced_and_the_log_goes_on(running: Running) -> None:
+    configure(running, "killed-triggerer", ticks=70)
+    dag, run = running.trigger("killed-triggerer")
+    until_deferred(running, dag, run)
+    until(lambda: "tick 16" in log(running, dag, run))
+    kill_triggerer(running)
+    result = running.wait(dag, run)
+    assert result.succeeded, states(result)
+    lines = shown_by_all_attempts(running, dag, run)
+    assert {line for line in lines if line.startswith("tick")} == {f"tick {n}" for n in range(70)}
+    assert len({line for line in lines if line.startswith("begin")}) == 1
+
+
+def kill_task(running: Running, dag: str, run: str) -> None:
+    """Kill the process of a task and its supervisor."""
+    pid = task(running, dag, run)["pid"]
+    with open(f"/proc/{pid}/stat") as file:
+        parent = int(file.read().rpartition(")")[2].split()[1])
+    for victim in (parent, pid):
+        os.kill(victim, signal.SIGKILL)
+
+
+def kill_triggerer(running: Running) -> None:
+    """Kill the triggerer and what it has forked."""
+    lines = running.airflow.log_file("server").read_text().splitlines()
+    pid = int([line for line in lines if "triggerer started as process" in line][-1].rpartition(" ")[2])
+    import psutil
+
+    for victim in [pid, *(child.pid for child in psutil.Process(pid).children(recursive=True))]:
+        os.kill(victim, signal.SIGKILL)
+    assert pid not in members_of(running.airflow.status().pid)
