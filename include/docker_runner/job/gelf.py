@@ -17,6 +17,9 @@ from docker_runner.job.tools import Tools
 if TYPE_CHECKING:
     from docker_runner.engine.gelf import Sender
 
+# The variable that tells a container where to send (EV-17).
+GELF_PORT = "KBC_LOGGER_PORT"
+
 
 @contextmanager
 def gelf_of(

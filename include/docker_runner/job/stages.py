@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import Any
 
 from docker_runner.engine.container_logs import ContainerLog
 from docker_runner.engine.container_spec import ContainerOutcome
+from docker_runner.engine.container_state import ContainerState
 from docker_runner.engine.containers import remove_container
 from docker_runner.engine.images import PreparedImage
 from docker_runner.engine.redaction import Redactor
@@ -19,20 +21,21 @@ from docker_runner.interface.environment import container_environment
 from docker_runner.interface.result import CrashedComponentError
 from docker_runner.interface.state import read_out_state, rendered_state
 from docker_runner.job.artifacts import fetch_artifacts, keep_artifacts
+from docker_runner.job.component_log import ComponentLog
 from docker_runner.job.config import secrets_of, stage_config
 from docker_runner.job.containers import (
     StageRun,
     container_name,
     finish_stage,
     job_labels,
-    stage_log,
     start_stage,
     stop_stage,
 )
 from docker_runner.job.definition import Job, JobDefinition, Mode, Stage
+from docker_runner.job.gelf import GELF_PORT, gelf_of
 from docker_runner.job.snapshots import store_snapshot
 from docker_runner.job.state import decrypted_state, keep_new_state, state_secrets
-from docker_runner.job.supervision import Following, RunRecord, StillRunningError, running_or_ended
+from docker_runner.job.supervision import TO_THE_END, Following, RunRecord, StillRunningError, running_or_ended
 from docker_runner.job.tools import Tools
 from docker_runner.job.workspace import RowWorkspace
 from docker_runner.storage.base import FileUpload, StoredFile
@@ -73,17 +76,22 @@ def run_stage_of_row(
     data = folders.data(position, extension=stage.component.extension)
     run = StageRun(stage, job, row, data, folders.tmp(position), image)
     redactor = redactor_of(job, row, folders, tools)
+    lines = ComponentLog(tools.log.getChild("component"), row.component)
     state = running_or_ended(run, folders, following, tools)
     try:
-        if state is None:
-            container_id, log, outcome = _start(
-                run, folders=folders, redactor=redactor, tools=tools, following=following
-            )
-        else:
-            record = RunRecord.read(folders.stage(position))
-            log = stage_log(redactor, tools, shown=record.shown if record else None)
-            container_id, outcome = state.id, None
-        outcome = outcome or _watch(run, container_id, log, folders=folders, tools=tools, following=following)
+        with _gelf(run, state, lines=lines, redactor=redactor, folders=folders, tools=tools) as gelf:
+            if state is None:
+                log = ContainerLog(lines.line, redactor)
+                container_id, outcome = _start(
+                    run, log, gelf=gelf, folders=folders, redactor=redactor, tools=tools, following=following
+                )
+            else:
+                log = ContainerLog(lines.line, redactor, shown=_record(run, folders, following).shown)
+                container_id, outcome = state.id, None
+            if gelf:
+                # Its messages come to this process.
+                following = replace(following, leave_after=None)
+            outcome = outcome or _watch(run, container_id, log, folders=folders, tools=tools, following=following)
     except EngineError:
         raise  # It may run on, and needs its files.
     except RunnerError:
@@ -91,7 +99,7 @@ def run_stage_of_row(
         raise
     data.remove_secrets(also_new_state=False)
     try:
-        return _results(run, outcome, redactor=redactor, folders=folders, tools=tools)
+        return _results(run, outcome, lines=lines, redactor=redactor, folders=folders, tools=tools)
     except (UserError, CrashedComponentError):
         # It is judged, so nobody is to find it again.
         release_stage(position, job=job, row=row, folders=folders, tools=tools)
@@ -106,9 +114,38 @@ def release_stage(position: int, *, job: Job, row: JobDefinition, folders: RowWo
     remove_container(tools.engine, name, labels=job_labels(job, row, container=name))
 
 
+def _gelf(
+    run: StageRun,
+    state: ContainerState | None,
+    *,
+    lines: ComponentLog,
+    redactor: Redactor,
+    folders: RowWorkspace,
+    tools: Tools,
+) -> AbstractContextManager[Mapping[str, str]]:
+    """Take the GELF messages of a container; of one that runs already, where it sends them to."""
+    if state is not None and not state.running:
+        return nullcontext({})
+    port = _record(run, folders).gelf_port if state else 0
+    name = container_name(run.stage, run.job, run.row)
+    return gelf_of(run.stage, name, log=lines, redactor=redactor, tools=tools, port=port)
+
+
+def _record(run: StageRun, folders: RowWorkspace, following: Following = TO_THE_END) -> RunRecord:
+    position = run.row.stages.index(run.stage)
+    return RunRecord.read(folders.stage(position)) or RunRecord(following.series)
+
+
 def _start(
-    run: StageRun, *, folders: RowWorkspace, redactor: Redactor, tools: Tools, following: Following
-) -> tuple[str, ContainerLog, ContainerOutcome | None]:
+    run: StageRun,
+    log: ContainerLog,
+    *,
+    gelf: Mapping[str, str],
+    folders: RowWorkspace,
+    redactor: Redactor,
+    tools: Tools,
+    following: Following,
+) -> tuple[str, ContainerOutcome | None]:
     """Make everything that a container gets anew, and start it."""
     stage, row, data = run.stage, run.row, run.data
     position = row.stages.index(stage)
@@ -124,17 +161,16 @@ def _start(
     if row.mode is Mode.DEBUG:
         config_file = {data.config_file.name: content}
         store_snapshot(row, folders, tools.storage, stage=position, secret_files=config_file, redactor=redactor)
-    RunRecord(following.series, artifacts=tuple(fetched)).write(folders.stage(position))
-    log = stage_log(redactor, tools)
-    container_id, failure = start_stage(
+    port = int(gelf.get(GELF_PORT, 0))
+    RunRecord(following.series, artifacts=tuple(fetched), gelf_port=port).write(folders.stage(position))
+    return start_stage(
         run,
         config=rendered(content, extension=data.extension),
-        environment=environment_of(stage, row, tools, config=content),
+        environment={**environment_of(stage, row, tools, config=content), **gelf},
         attempt=folders.attempt(position),
         log=log,
         tools=tools,
     )
-    return container_id, log, failure
 
 
 def _watch(
@@ -142,8 +178,7 @@ def _watch(
 ) -> ContainerOutcome:
     """Show what a container writes until it ends, and keep in mind how much was shown."""
     position = run.row.stages.index(run.stage)
-    folder = folders.stage(position)
-    record = RunRecord.read(folder) or RunRecord(following.series)
+    record = _record(run, folders, following)
     outcome = watch(
         tools.engine,
         container_id,
@@ -151,7 +186,7 @@ def _watch(
         name=container_name(run.stage, run.job, run.row),
         timeout_seconds=run.time_limit,
         leaving=following.leaving,
-        on_progress=lambda: replace(record, shown=log.shown).write(folder),
+        on_progress=lambda: replace(record, shown=log.shown).write(folders.stage(position)),
         shown_whole=record.whole,
     )
     if outcome is None:
@@ -160,15 +195,20 @@ def _watch(
 
 
 def _results(
-    run: StageRun, outcome: ContainerOutcome, *, redactor: Redactor, folders: RowWorkspace, tools: Tools
+    run: StageRun,
+    outcome: ContainerOutcome,
+    *,
+    lines: ComponentLog,
+    redactor: Redactor,
+    folders: RowWorkspace,
+    tools: Tools,
 ) -> dict[str, Any]:
     stage, row, data = run.stage, run.row, run.data
-    manifest = finish_stage(run, outcome, redactor=redactor, tools=tools)
+    manifest = finish_stage(run, outcome, redactor=redactor, tools=tools, last_gelf_message=lines.last_warning)
     if stage.is_main:
         keep_new_state(row, folders, tools, state=read_out_state(data.out_state))
         keep_artifacts(row, data, folders, tools)
-    record = RunRecord.read(folders.stage(row.stages.index(stage)))
-    fetched = list(record.artifacts) if record else []
+    fetched = list(_record(run, folders).artifacts)
     return manifest | ({"artifacts": {"downloaded": fetched}} if fetched else {})
 
 

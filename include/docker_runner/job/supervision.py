@@ -81,12 +81,14 @@ class RunRecord:
         shown: how many bytes of each output have been shown.
         whole: its whole log has been shown.
         artifacts: ids of the artifacts that were fetched for it.
+        gelf_port: where it sends its GELF messages; 0 if it sends none.
     """
 
     series: str
     shown: Mapping[str, int] = field(default_factory=dict)
     whole: bool = False
     artifacts: tuple[int, ...] = ()
+    gelf_port: int = 0
 
     @classmethod
     def read(cls, folder: Path) -> RunRecord | None:
@@ -95,7 +97,7 @@ class RunRecord:
             content = json.loads((folder / _RECORD).read_text())
         except FileNotFoundError:
             return None
-        return cls(content["series"], content["shown"], content["whole"], tuple(content["artifacts"]))
+        return cls(**{**content, "artifacts": tuple(content["artifacts"])})
 
     def write(self, folder: Path) -> None:
         """Keep it; a folder that is gone stays away."""

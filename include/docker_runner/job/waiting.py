@@ -13,11 +13,13 @@ from docker_runner.engine.waiting import stop, wait_for_container
 from docker_runner.engine.wire import Wire
 from docker_runner.errors import ApplicationError
 from docker_runner.interface.data_folder import DataFolder
-from docker_runner.job.containers import stage_log, time_limit
+from docker_runner.job.component_log import ComponentLog
+from docker_runner.job.containers import time_limit
 from docker_runner.job.stages import redactor_of
 from docker_runner.job.supervision import RunRecord
 from docker_runner.job.tools import Tools
 from docker_runner.job.workspace import Workspace
+from docker_runner.project.component import Component
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,7 @@ class LeftContainer:
             data=folders.data(self.position, extension=stage.component.extension),
             redactor=redactor_of(job, row, folders, tools),
             timeout_seconds=time_limit(stage, row),
+            component=row.component,
         )
 
 
@@ -86,9 +89,11 @@ class _Watch:
     data: DataFolder
     redactor: Redactor
     timeout_seconds: int
+    component: Component
 
     def new_log(self) -> ContainerLog:
-        return stage_log(self.redactor, self.tools, shown=self._record.shown)
+        lines = ComponentLog(self.tools.log.getChild("component"), self.component)
+        return ContainerLog(lines.line, self.redactor, shown=self._record.shown)
 
     def remember(self, log: ContainerLog) -> None:
         replace(self._record, shown=log.shown).write(self.folder)
