@@ -17,6 +17,7 @@ class TaskInstance:
     """As much of Airflow's as a failing task uses."""
 
     dag_id = "dag"
+    max_tries = 3
 
     def __init__(self) -> None:
         self.pushed: dict[str, Any] = {}
