@@ -81,6 +81,29 @@ def test_every_problem_of_a_configuration_is_one_line_with_its_place(built: Proj
     ]
 
 
+@pytest.mark.rules("IM-17", "IF-6", "OM-20a", "CF-26", "AR-2", "AU-3")
+def test_options_that_do_not_go_together_are_all_shown_with_their_lines(
+    built: ProjectBuilder, validate: Validate
+) -> None:
+    table = {"source": "in.c-a.t", "days": 1, "changed_since": "adaptive"}
+    result = {"source": "t.csv", "destination": "out.c-a.t", "delete_where_column": "a"}
+    output = {"tables": [result, {"source": "u.csv", "destination": "a.b.c.d"}], "treat_values_as_null": "x"}
+    content = {
+        "storage": {"input": {"tables": [table, table], "files": [{"overwrite": False}]}, "output": output},
+        "artifacts": {"runs": {"enabled": True}},
+        "authorization": {"oauth_api": {"id": "1"}},
+    }
+    built.configuration(json.dumps(content, indent=1))
+    found = [place.rsplit(":", 1)[1].split(" ") for place in places(validate("--json"))]
+    assert [key for _, key in found] == [
+        "storage.input.tables[0].days", "storage.input.tables[1].days", "storage.input.files[0]",
+        "storage.output.tables[0].delete_where_values", "storage.output.tables[1].destination",
+        "storage.output.treat_values_as_null", "artifacts.runs.filter", "authorization.oauth_api.id",
+    ]  # fmt: skip
+    lines = [int(line) for line, _ in found]
+    assert lines == sorted(set(lines))
+
+
 @pytest.mark.rules("CF-33", "EN-10", "PR-3", "RW-5")
 def test_rows_are_checked_too_and_a_fault_of_the_root_is_shown_once(built: ProjectBuilder, validate: Validate) -> None:
     unknown = {"processors": {"before": [{"definition": {"component": f"p{n}"}} for n in (1, 2)]}}

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import partial
 from typing import Any
 
 from docker_runner.documents import Files, located, problems, walk_secrets
@@ -12,8 +11,8 @@ from docker_runner.encryption import refuse_plain_secrets
 from docker_runner.errors import ConfigurationError, UserError
 from docker_runner.interface.config_file import refuse_missing_credentials
 from docker_runner.job.artifacts import refuse_wrong_artifacts
-from docker_runner.mapping.input_checks import refuse_wrong_input
-from docker_runner.mapping.output_checks import refuse_wrong_output
+from docker_runner.mapping.input_checks import input_problems
+from docker_runner.mapping.output_checks import output_problems
 from docker_runner.project.configuration import Configuration, Row
 from docker_runner.project.parsing import completed
 from docker_runner.schemas import violations
@@ -38,7 +37,7 @@ def part_problems(configuration: Configuration, rows: Sequence[Row]) -> Iterator
 
 
 def effective_problems(content: Mapping[str, Any], *, files: Files) -> Iterator[UserError]:
-    """What is wrong in an effective configuration: everything that the schema finds, else what other checks find.
+    """What is wrong in an effective configuration: all that the schema finds, else all that other checks find.
 
     Args:
         content: merged, with its placeholders replaced.
@@ -52,15 +51,11 @@ def effective_problems(content: Mapping[str, Any], *, files: Files) -> Iterator[
     if found:
         return
     parsed = completed(content)
-    checks: tuple[Callable[[], None], ...] = (
-        partial(refuse_wrong_input, parsed),
-        partial(refuse_wrong_output, parsed),
-        partial(refuse_wrong_artifacts, parsed),
-        partial(refuse_missing_credentials, parsed),
-    )
-    for check in checks:
+    for problem in (*input_problems(parsed), *output_problems(parsed)):
+        yield located(problem, files)
+    for check in (refuse_wrong_artifacts, refuse_missing_credentials):
         try:
-            check()
+            check(parsed)
         except ConfigurationError as error:
             yield located(error, files)
     # Before anything is written: a job on disk must not hold what its author forgot to encrypt.

@@ -138,23 +138,26 @@ def checked_table_id(table_id: str, *, file: str | None = None, key: str) -> str
     return table_id
 
 
-def refuse_wrong_output(configuration: Mapping[str, Any]) -> None:
-    """Refuse an output mapping that cannot work whatever the component writes, before anything runs.
+def output_problems(configuration: Mapping[str, Any]) -> Iterator[ConfigurationError]:
+    """What of an output mapping cannot work whatever the component writes.
 
     Args:
         configuration: effective configuration, checked, with defaults.
 
-    Raises:
-        ConfigurationError: names the key and says what would be right.
+    Returns:
+        The first problem of each table, and others, with their keys.
     """
     output = (configuration.get("storage") or {}).get("output") or {}
     for index, item in enumerate(output.get("tables") or []):
         key = f"storage.output.tables[{index}]"
-        refuse_wrong_options(item, key=key)
-        mapped_destination(item, source=str(item["source"]), key=key)
+        try:
+            refuse_wrong_options(item, key=key)
+            mapped_destination(item, source=str(item["source"]), key=key)
+        except ConfigurationError as error:
+            yield error
     texts = output.get("treat_values_as_null")
     if texts is not None and not (isinstance(texts, list) and not any(isinstance(text, list | dict) for text in texts)):
-        raise ConfigurationError(
+        yield ConfigurationError(
             'Must be a list of the texts that become null, e.g. ["", "NULL"].',
             key="storage.output.treat_values_as_null",
         )

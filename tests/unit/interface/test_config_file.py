@@ -19,6 +19,11 @@ def test_an_empty_configuration_still_has_all_nodes() -> None:
         "storage": {}, "parameters": {}, "image_parameters": {}, "authorization": {},
         "action": "run", "shared_code_row_ids": [],
     }  # fmt: skip
+    empty: dict[str, Any] = {"storage": [], "parameters": [], "authorization": []}
+    assert main_config(configuration(empty), []) == main_config(configuration({}), {})
+    assert processor_config([], []) == {
+        "storage": {}, "parameters": {}, "image_parameters": {}, "authorization": {}, "action": "run",
+    }  # fmt: skip
 
 
 @pytest.mark.rules("DF-11", "DF-13", "PR-15", "CF-11", "CF-30", "CD-43")

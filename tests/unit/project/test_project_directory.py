@@ -12,6 +12,7 @@ from docker_runner.errors import ConfigurationError, NotFoundError
 from docker_runner.project.configuration import Project
 
 FOLDER = "main/extractor/vendor.ex-foo/main"
+SHOP = "main/extractor/vendor.ex-foo/my-shop"
 
 
 def manifest(*configurations: dict[str, Any], **more: Any) -> dict[str, Any]:
@@ -32,7 +33,7 @@ def entry(component_id: str, config_id: Any, path: str, **more: Any) -> dict[str
 def pulled(built: ProjectBuilder) -> ProjectBuilder:
     """A project as `kbc pull` writes it: ids only in the manifest, variables and schedules as relations."""
     to_main = {"componentId": "vendor.ex-foo", "configId": "101"}
-    folder = "extractor/vendor.ex-foo/my-shop"
+    folder = SHOP.removeprefix("main/")
     built.write(
         ".keboola/manifest.json",
         manifest(
@@ -72,6 +73,8 @@ def test_a_pulled_project_is_read_by_its_manifest(pulled: ProjectBuilder) -> Non
     assert project.configurations() == [("vendor.ex-foo", "101")]
     found = project.configuration("vendor.ex-foo", "101")
     assert (found.name, found.description, found.is_disabled) == ("My shop", "What it does.", False)
+    pulled.write(f"{SHOP}/meta.json", {"name": "My shop", "isDisabled": True})
+    assert project.configuration("vendor.ex-foo", "101").is_disabled
     assert [(row.id, row.name, row.is_disabled) for row in found.rows] == [("9", "Last", True), ("8", "8", False)]
     assert found.rows[1].configuration == {}
     assert [(item.cron, item.timezone, item.enabled) for item in found.schedules] == [

@@ -30,6 +30,12 @@ def test_placeholders_of_the_vault_are_replaced_without_variables_too(built: Pro
     content, used = replaced(built, {"{{vault.token}}": ["<{{ vault.token }}>", "{{ other }}"]}, vault)
     assert content["parameters"] == {'a "b"\n': ['<a "b"\n>', "{{ other }}"]}
     assert used == {"vault.token": 'a "b"\n'}
+    built.configuration()
+    built.variables(["v"], {"default": {"v": "5"}})
+    ids = {"variables_id": "vendor.ex-foo-main", "variables_values_id": "default"}
+    content, used = replaced(built, "{{ v }} {{ vault.token }}", vault, **ids)
+    assert content["parameters"] == '5 a "b"\n'
+    assert used == {"vault.token": 'a "b"\n', "v": "5"}
 
 
 @pytest.mark.rules("VR-14")
