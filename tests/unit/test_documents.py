@@ -55,7 +55,12 @@ def inputs(*tables: Any) -> dict[str, Any]:
         (inputs({**TABLE, "days": "ten"}), "storage.input.tables[0].days", 'Must be number of days, not "ten".'),
         ({"storage": []}, None, None),
         ({"storage": [1]}, "storage", "Must be a map, not a list."),
-        ({"runtime": {"process_timeout": "60"}}, "runtime.process_timeout", "Must be a whole number or null"),
+        (
+            {"runtime": {"process_timeout": "60"}},
+            "runtime.process_timeout",
+            "Must be a whole number of seconds above 0",
+        ),
+        ({"runtime": {"process_timeout": 0}}, "runtime.process_timeout", "Must be a whole number of seconds above 0"),
         ({"runtime": {"process_timeout": 0}}, "runtime.process_timeout", "0"),
         ({"runtime": {"parallelism": "many"}}, "runtime.parallelism", "Must be a number from 0 to 100, or infinity"),
         ({"runtime": {"anything": 1}}, None, None),

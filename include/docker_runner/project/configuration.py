@@ -273,7 +273,7 @@ def read_meta(folder: Path) -> dict[str, Any]:
 
 def _read_description(folder: Path) -> str:
     file = folder / "description.md"
-    return file.read_text(encoding="utf-8", errors="replace").strip() if file.exists() else ""
+    return file.read_text(encoding="utf-8", errors="replace").strip() if file.is_file() else ""
 
 
 def _version(content: Any) -> str:

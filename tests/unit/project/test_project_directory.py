@@ -66,6 +66,13 @@ def pulled(built: ProjectBuilder) -> ProjectBuilder:
     return built
 
 
+@pytest.mark.rules("CF-1")
+def test_a_description_that_is_no_file_is_none(built: ProjectBuilder) -> None:
+    built.configuration()
+    built.write(f"{FOLDER}/description.md/text.md", "Elsewhere.")
+    assert built.project.configuration("vendor.ex-foo", "main").description == ""
+
+
 @pytest.mark.rules("CF-1", "RW-2", "RW-12")
 def test_a_pulled_project_is_read_by_its_manifest(pulled: ProjectBuilder) -> None:
     project = pulled.project
