@@ -17,11 +17,12 @@ from docker_runner.errors import ApplicationError, EngineError
 from docker_runner.interface.config_file import rendered
 from docker_runner.interface.environment import refuse_missing_token
 from docker_runner.job.config import secrets_of, stage_config
-from docker_runner.job.containers import LABEL_INSTALLATION, LABEL_JOB, LABEL_ROW, SIZES, unknown_size
+from docker_runner.job.containers import LABEL_JOB, LABEL_ROW, SIZES, unknown_size
 from docker_runner.job.definition import Job, JobDefinition
+from docker_runner.job.discretion import discreet
 from docker_runner.job.images import pull_images
 from docker_runner.job.plan import Kind, Step, row_steps
-from docker_runner.job.stages import release_stage, run_stage_of_row
+from docker_runner.job.stages import redactor_of, release_stage, run_stage_of_row
 from docker_runner.job.state import decrypted_state, forget_stored_state, stored_state
 from docker_runner.job.supervision import TO_THE_END, Following, finished_before
 from docker_runner.job.tools import Tools
@@ -32,6 +33,7 @@ from docker_runner.mapping.input_tables import TableReader
 
 Manifest = dict[str, Any]
 _SHOWN_CHARACTERS = 20_000
+_READ_WHAT_A_COMPONENT_LEFT = (Kind.RUN_PROCESSOR, Kind.RUN_COMPONENT, Kind.UNLOAD_OUTPUT, Kind.UNLOAD_ALWAYS)
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,13 @@ def perform(
     if row is None:
         raise ApplicationError(f"The row {row_id!r} is not part of this run.")
     work = RowWork(step, job, row, workspace.row(row_id), tools, manifests, following)
-    return _perform(work, {item.name: item for item in row_steps(row.configuration, row.component)})
+    steps = {item.name: item for item in row_steps(row.configuration, row.component)}
+    if step.kind not in _READ_WHAT_A_COMPONENT_LEFT:
+        return _perform(work, steps)
+    redactor = redactor_of(job, row, work.folders, tools)
+    with discreet(redactor, tools.log):
+        done: Manifest = redactor.redact_document(_perform(work, steps))
+        return done
 
 
 def _perform(work: RowWork, steps: Mapping[str, Step]) -> Manifest:
@@ -250,8 +258,7 @@ def stop_containers(job_id: str, tools: Tools, *, row_id: str | None = None) -> 
         row_id: only those of this row; of all rows by default.
     """
     row = {} if row_id is None else {LABEL_ROW: row_id}
-    labels = {LABEL_JOB: job_id, LABEL_INSTALLATION: tools.settings.installation, **row}
-    return engine_stop_containers(tools.engine, labels)
+    return engine_stop_containers(tools.engine, {LABEL_JOB: job_id, **row})
 
 
 _ROW_STEPS: Mapping[Kind, Callable[[RowWork], Manifest]] = {

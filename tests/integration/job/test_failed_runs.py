@@ -103,7 +103,7 @@ def test_running_out_of_memory_leaves_the_log_too(installation: Installation) ->
     assert installation.tables() == ["out.c-main.log"]
 
 
-@pytest.mark.rules("OM-104", "LC-36", "PR-10")
+@pytest.mark.rules("OM-104", "LC-36")
 def test_a_processor_that_fails_leaves_what_it_has_written_itself(installation: Installation) -> None:
     installation.component(PROCESSOR, {"network": "none"})
     copies = "import shutil, sys; shutil.copy('/data/in/tables/log.csv', '/data/out/tables'); "
