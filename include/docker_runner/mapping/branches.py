@@ -49,7 +49,9 @@ def refuse_foreign_buckets(buckets: Iterable[str], *, branch: str, storage: Stor
             continue
         owners = sorted({item.value for item in bucket.metadata if item.key in BRANCH_KEYS})
         if owners != [branch]:
-            whose = f"the branch {' and '.join(owners)}" if owners else "no development branch"
+            whose = (
+                f"the branch{'es' if owners[1:] else ''} {' and '.join(owners)}" if owners else "no development branch"
+            )
             raise UserError(
                 f"The bucket {bucket_id} belongs to {whose}, so a run in the branch {branch} must not write into it: "
                 "write into another bucket, or remove that one."

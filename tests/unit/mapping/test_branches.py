@@ -39,3 +39,12 @@ def test_a_bucket_of_another_branch_or_of_none_is_not_written_into(lake: Storage
     with pytest.raises(UserError, match=r"out\.c-123-none belongs to no development branch"):
         refuse("out.c-123-none")
     refuse("out.c-123-other", "out.c-123-none", branch="")
+
+
+@pytest.mark.rules("BR-5")
+def test_a_bucket_that_two_branches_have_marked_is_neithers(lake: Storage, load: Callable[..., None]) -> None:
+    made, updated = ("KBC.createdBy.branch.id", "123"), ("KBC.lastUpdatedBy.branch.id", "77")
+    marks = tuple(MetadataItem(key, branch, "system") for key, branch in (made, updated))
+    load("id\n1\n", "out.c-123-both.t", created_metadata=marks)
+    with pytest.raises(UserError, match=r"belongs to the branches 123 and 77"):
+        refuse_foreign_buckets(["out.c-123-both"], branch="123", storage=lake)

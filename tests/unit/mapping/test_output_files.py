@@ -99,7 +99,9 @@ def test_system_tags_tell_where_a_file_comes_from(folder: Path, lake: Storage) -
     assert tags == ["componentId: vendor.ex-foo", "configurationId: main", "configurationRowId: r1", "runId: 42"]
     assert system_tags("c", "", "", "") == ["componentId: c", "configurationId: ", "runId: "]
     mapped = {"source": "a.txt", "tags": ["x", "x", "runId: 42"]}
-    lake.commit(Commit("key", files=tuple(uploads(folder, mapped, tags=tuple(tags)))))
+    (upload,) = uploads(folder, mapped, tags=tuple(tags))
+    assert upload.tags == ("x", "runId: 42", *tags[:-1])
+    lake.commit(Commit("key", files=(upload,)))
     (stored,) = lake.files(FileQuery(tags=("x",)))
     assert (stored.name, sorted(stored.tags)) == ("a.txt", sorted({"x", *tags}))
 

@@ -121,6 +121,14 @@ def test_schemas_are_merged_by_column() -> None:
     ]
 
 
+@pytest.mark.rules("OM-34")
+def test_types_are_merged_by_their_kind() -> None:
+    told = {"base": {"type": "STRING"}, "bigquery": {"type": "STRING"}}
+    mapped = {"base": {"type": "DATE"}, "snowflake": {"type": "DATE"}}
+    merged = options({"schema": [{"name": "v", "data_type": mapped}]}, {"schema": [{"name": "v", "data_type": told}]})
+    assert merged["schema"] == [{"name": "v", "data_type": {**told, **mapped}}]
+
+
 @pytest.mark.rules("OM-36", "OM-40")
 def test_names_are_cleaned_before_merging() -> None:
     merged = options(

@@ -87,6 +87,13 @@ def test_a_destination_that_is_no_table_is_told_with_an_example(
     assert problem in error.value.problem
 
 
+@pytest.mark.rules("OM-22", "OM-24")
+def test_only_the_name_of_a_file_loses_its_ending(loads: Any, folder: Path) -> None:
+    table(folder, "x.csv", {"destination": "y.csv"})
+    with pytest.raises(ConfigurationError, match=r"'in\.c-b\.y\.csv' is not a table id"):
+        loads(bucket="in.c-b")
+
+
 @pytest.mark.rules("OM-24", "OM-28")
 @pytest.mark.parametrize("destination", ["a.b.c", "out.c-main.t/../x", "out..t"])
 def test_a_destination_that_storage_does_not_take_is_a_user_error(loads: Any, folder: Path, destination: str) -> None:
