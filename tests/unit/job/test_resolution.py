@@ -98,10 +98,12 @@ def test_the_default_bucket_is_named_after_component_and_configuration(built: Pr
     assert bucket({}) == ""
     assert bucket({"default_bucket": "out.c-mine"}, config_id="") == "out.c-mine"
     assert bucket({"default_bucket": "out.c-mine"}, default_bucket=True, config_id="") == "out.c-mine"
-    nothing_stored = {"input": "local", "output": "none"}
-    assert bucket({}, config_id="", staging_storage=nothing_stored, default_bucket=False) == ""
+    nameless = JobRequest(config_data={"parameters": {}})
+    built.component(default_bucket=True, staging_storage={"input": "local", "output": "none"})
+    assert built.job(nameless, config_id="").rows
+    built.component(default_bucket=True)
     with pytest.raises(ConfigurationError, match="this one has no id") as error:
-        bucket({}, default_bucket=True, config_id="")
+        built.job(nameless, config_id="")
     assert error.value.key == "storage.output.default_bucket"
 
 
