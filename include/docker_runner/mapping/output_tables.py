@@ -109,6 +109,8 @@ class TableOutput:
                 f"A sliced table has no header: name its columns in {options.manifest_file} or in the mapping.",
                 key=options.title,
             )
+        if path.is_dir() and options.get("has_header"):
+            self.warn(f"{options.title}: has_header has no effect: slices have no header, all their lines are data.")
         return TableLoad(
             table_id=table_id,
             source=path,

@@ -155,6 +155,16 @@ def test_a_sliced_table_needs_columns(loads: Any, folder: Path) -> None:
 
 
 @pytest.mark.rules("OM-71")
+def test_a_header_in_slices_is_told_to_be_data(loads: Any, folder: Path) -> None:
+    (folder / "t.csv").mkdir(parents=True)
+    told: list[str] = []
+    loads({**MAPPED, "columns": ["a"], "has_header": True}, warn=told.append)
+    assert told == [
+        "storage.output.tables[0]: has_header has no effect: slices have no header, all their lines are data."
+    ]
+
+
+@pytest.mark.rules("OM-71")
 @pytest.mark.parametrize("kind", ["link", "pipe", "folder"])
 def test_a_slice_that_is_no_regular_file_is_never_loaded(
     loads: Any, folder: Path, lake: Storage, tmp_path: Path, kind: str
