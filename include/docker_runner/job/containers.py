@@ -64,6 +64,16 @@ class StageRun:
         return time_limit(self.stage, self.row) if self.timeout_seconds is None else self.timeout_seconds
 
 
+def announce(run: StageRun, tools: Tools) -> None:
+    """Tell what is about to run (CT-10)."""
+    stage = run.stage
+    tools.log.info("Running %s (%s).", stage.component.id, run.image.reference)
+    if stage.network != stage.component.network:
+        tools.log.info(
+            "The configuration's network %s replaces the component's %s.", stage.network, stage.component.network
+        )
+
+
 def start_stage(
     run: StageRun, *, config: str, environment: dict[str, str], attempt: str, log: ContainerLog, tools: Tools
 ) -> tuple[str, ContainerOutcome | None]:
@@ -80,12 +90,6 @@ def start_stage(
     Returns:
         As of :func:`start_container`.
     """
-    stage = run.stage
-    tools.log.info("Running %s (%s).", stage.component.id, run.image.reference)
-    if stage.network != stage.component.network:
-        tools.log.info(
-            "The configuration's network %s replaces the component's %s.", stage.network, stage.component.network
-        )
     spec = _spec(run, environment=environment, uid=tools.settings.container_uid, attempt=attempt)
     write_secret(run.data.config_file, config)
     hand_over(spec.user, run.data.root.parent)

@@ -25,6 +25,7 @@ from docker_runner.job.component_log import ComponentLog
 from docker_runner.job.config import secrets_of, stage_config
 from docker_runner.job.containers import (
     StageRun,
+    announce,
     container_name,
     finish_stage,
     job_labels,
@@ -78,6 +79,8 @@ def run_stage_of_row(
     redactor = redactor_of(job, row, folders, tools)
     lines = ComponentLog(tools.log.getChild("component"), row.component)
     state = running_or_ended(run, folders, following, tools)
+    if state is None:
+        announce(run, tools)
     try:
         with _gelf(run, state, lines=lines, redactor=redactor, folders=folders, tools=tools) as gelf:
             if state is None:
