@@ -3,7 +3,7 @@
 # Python must be allowed to keep its bytecode: every start would be three times slower without it.
 unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
-.PHONY: help setup run up down test check rules bench clean
+.PHONY: help setup run up down test check faults rules bench clean
 PYTHON := .venv/bin/python
 DAG := sample.daily-delays--new-york-delays
 
@@ -33,6 +33,9 @@ test: check ## every test; sets up what is missing first
 	@scripts/ensure_registry.sh >/dev/null
 	@$(PYTHON) -m pytest -n 2 -m "not airflow"
 	@$(PYTHON) -m pytest -m airflow
+
+faults: setup ## kill workers, scheduler, triggerer and engine while runs are under way, 36 times
+	@DOCKER_RUNNER_FAULTS=36 $(PYTHON) -m pytest -s -m faults
 
 rules: setup ## which tests prove each rule of the contract (docs/contract.md); fails when a rule has none
 	@$(PYTHON) scripts/rules.py

@@ -1,0 +1,124 @@
+"""A Docker engine of a test's own, which it may kill: nothing of it is shared with the machine's engine."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import docker
+from tests.end_to_end.running import until
+
+
+class OwnEngine:
+    """``dockerd`` with a socket, folders and containers of its own, without a network of its own.
+
+    Args:
+        images: images of the machine's engine that it gets.
+    """
+
+    def __init__(self, *images: str) -> None:
+        # Paths of sockets must be short.
+        self.folder = Path(tempfile.mkdtemp(prefix="dr-engine-"))
+        self._images = images
+        self._process: subprocess.Popen[bytes] | None = None
+        self.deaths = 0
+
+    @property
+    def address(self) -> str:
+        """Its ``DOCKER_HOST``."""
+        return f"unix://{self.folder}/docker.sock"
+
+    def start(self) -> OwnEngine:
+        """Start it, also after it was killed, and wait until it answers."""
+        # What its process left when it was killed; containers and their keepers go on.
+        self._kill_processes("containerd")
+        for name in ("docker.pid", "exec/containerd/containerd.pid", "exec/containerd/containerd.sock"):
+            (self.folder / name).unlink(missing_ok=True)
+        places = {
+            "--host": self.address,
+            "--data-root": self.folder / "data",
+            "--exec-root": self.folder / "exec",
+            "--pidfile": self.folder / "docker.pid",
+            "--bridge": "none",
+            "--log-level": "warn",
+            "--storage-driver": "overlay2",
+        }
+        with (self.folder / "dockerd.log").open("ab") as log:
+            self._process = subprocess.Popen(
+                ["dockerd", "--iptables=false", *(f"{name}={value}" for name, value in places.items())],
+                stdout=log, stderr=log, start_new_session=True,
+            )  # fmt: skip
+        until(self.answers, seconds=60)
+        return self
+
+    def load(self) -> None:
+        """Copy its images."""
+        for image in self._images:
+            saved = subprocess.Popen(["docker", "save", image], stdout=subprocess.PIPE)
+            subprocess.run(
+                ["docker", "--host", self.address, "load"], stdin=saved.stdout, check=True, capture_output=True
+            )
+            assert saved.wait() == 0
+
+    def answers(self) -> bool:
+        """Whether it can be talked to."""
+        try:
+            with self.client() as client:
+                return bool(client.ping())
+        except (docker.errors.DockerException, OSError):
+            return False
+
+    @contextlib.contextmanager
+    def client(self) -> Any:
+        """A connection to it."""
+        client = docker.DockerClient(base_url=self.address, version="1.41")
+        try:
+            yield client
+        finally:
+            client.close()
+
+    def kill(self) -> None:
+        """Kill it with -9; its containers go on until it is started again."""
+        assert self._process is not None
+        self.deaths += 1
+        self._process.send_signal(signal.SIGKILL)
+        self._process.wait()
+
+    def events(self, since: float) -> list[dict[str, Any]]:
+        """What has happened since, as far as the process that runs now knows."""
+        with self.client() as client:
+            return list(client.api.events(since=int(since), until=int(time.time()) + 1, decode=True))
+
+    def stop(self) -> None:
+        """End it with everything in it."""
+        if self._process is None:
+            return
+        if self._process.poll() is None:
+            with contextlib.suppress(docker.errors.DockerException), self.client() as client:
+                for container in client.containers.list(all=True):
+                    container.remove(force=True)
+            self._process.terminate()
+            self._process.wait(timeout=60)
+        # A dockerd that was killed leaves what it had started.
+        self._kill_processes("")
+        for line in reversed(Path("/proc/self/mounts").read_text().splitlines()):
+            if (place := line.split()[1]).startswith(f"{self.folder}/"):
+                subprocess.run(["umount", "--lazy", place], capture_output=True, check=False)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _kill_processes(self, name: str) -> None:
+        """Kill the processes of this engine whose program has this name, or all."""
+        import psutil
+
+        for process in psutil.process_iter(["pid", "cmdline"]):
+            command = process.info["cmdline"] or [""]
+            if name in ("", Path(command[0]).name) and any(str(self.folder) in part for part in command):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(process.info["pid"], signal.SIGKILL)
