@@ -12,10 +12,11 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
 
 def main() -> None:
     """Measure what was asked for, or everything."""
+    from tests.benchmarks.containers import containers
     from tests.benchmarks.overhead import overhead
     from tests.benchmarks.scale import scale
 
-    parts = {"overhead": overhead, "scale": scale}
+    parts = {"overhead": overhead, "scale": scale, "containers": containers}
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
     parser.add_argument("parts", nargs="*", choices=[*parts, []], help="which comparisons; all by default")
     for name in parser.parse_args().parts or parts:

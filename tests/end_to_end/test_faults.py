@@ -26,13 +26,19 @@ from tests.installation import SCRIPT_IMAGE, Installation, build_script_image
 
 from docker_runner.engine.containers import LABEL_PREFIX
 
-pytestmark = [pytest.mark.engine, pytest.mark.airflow, pytest.mark.faults]
+pytestmark = [
+    pytest.mark.engine,
+    pytest.mark.airflow,
+    pytest.mark.faults,
+    # A process that is killed with an open file is what this is about.
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning"),
+]
 
 COUNT = int(os.environ.get("DOCKER_RUNNER_FAULTS") or 6)
 SEED = int(os.environ.get("DOCKER_RUNNER_FAULTS_SEED") or time.time())
 SECRET = "hunter2-hunter2-hunter2"
-# Each attempt's /data/in is made of hard links to the same loaded files. So a component can count over all attempts of a
-# run how often it began and how often it came to its end, as long as the file looks unchanged.
+# Each attempt's /data/in is made of hard links to the same loaded files. So a component can count over all attempts of
+# a run how often it began and how often it came to its end, as long as the file looks unchanged.
 SCRIPT = """
 import os, time
 def count(place):
@@ -51,7 +57,8 @@ for n in range(12):
     print('tick', n, flush=True)
     time.sleep(0.5)
 counted = count(1)
-open('/data/out/tables/r.csv', 'w').write('run,begun,ended\\n' + os.environ['KBC_RUNID'] + ',' + ','.join(counted) + '\\n')
+row = ','.join([os.environ['KBC_RUNID'], *counted])
+open('/data/out/tables/r.csv', 'w').write('run,begun,ended\\n' + row + '\\n')
 print('end', flush=True)
 """
 
