@@ -76,7 +76,13 @@ class Ground:
         return int([line for line in lines if f"{component} started as process" in line][-1].rpartition(" ")[2])
 
     def tasks(self) -> list[tuple[int, int]]:
-        """The processes of tasks that run now, each with its supervisor."""
+        """The processes of tasks that run now, or next, each with its supervisor; none when nothing follows."""
+        until = time.monotonic() + 8
+        while not (found := self._tasks()) and time.monotonic() < until:
+            time.sleep(0.1)
+        return found
+
+    def _tasks(self) -> list[tuple[int, int]]:
         with self.running.airflow.api() as api:
             runs = api.call("GET", "/dags/~/dagRuns/~/taskInstances?state=running")["task_instances"]
         found = []
