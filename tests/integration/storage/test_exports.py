@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
 
 import pytest
@@ -74,6 +74,24 @@ def test_after_an_import_exactly_the_new_rows_are_exported_also_within_one_secon
         assert rows(changed_since=state) == [[str(number)]]
     load("id\n9\n")
     assert rows(changed_since=state) == [["9"]]
+
+
+@pytest.mark.rules("IM-30", "IM-31")
+def test_an_export_finds_the_rows_of_the_next_load_also_when_the_clock_was_set_back(
+    lake: Storage, load: Load, rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load("id\n1\n")
+    state = lake.table(ID).last_import_date
+
+    class Earlier(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> Earlier:
+            return cls(2020, 1, 1, tzinfo=tz)
+
+    monkeypatch.setattr("docker_runner.storage.lake.load.datetime", Earlier)
+    load("id\n2\n", incremental=True)
+    assert lake.table(ID).last_import_date > state
+    assert rows(changed_since=state) == [["2"]]
 
 
 @pytest.mark.rules("IM-29")
