@@ -17,7 +17,7 @@ from tests.end_to_end.running import until
 
 
 class OwnEngine:
-    """``dockerd`` with a socket, folders and containers of its own, without a network of its own.
+    """``dockerd`` with socket, folders, containers and network namespace of its own; its containers have no network.
 
     Args:
         images: images of the machine's engine that it gets.
@@ -51,10 +51,11 @@ class OwnEngine:
             "--storage-driver": "overlay2",
         }
         with (self.folder / "dockerd.log").open("ab") as log:
+            # An engine without a bridge removes the one that it finds, which would be the machine's engine's.
+            options = ["--iptables=false", *(f"{name}={value}" for name, value in places.items())]
             self._process = subprocess.Popen(
-                ["dockerd", "--iptables=false", *(f"{name}={value}" for name, value in places.items())],
-                stdout=log, stderr=log, start_new_session=True,
-            )  # fmt: skip
+                ["unshare", "--net", "dockerd", *options], stdout=log, stderr=log, start_new_session=True
+            )
         until(self.answers, seconds=60)
         return self
 
