@@ -4,13 +4,46 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any
 
 from airflow.sdk import BaseOperator
 
-from docker_runner_airflow.housekeeping import clean_up_runs
-
 LOG = logging.getLogger("docker_runner")
+
+
+def is_alive(job_id: str, *, ti: Any) -> bool | None:
+    """Whether a DAG run is at work; None for runs that are not Airflow's.
+
+    Args:
+        job_id: identity of a run, see ``operators.job_id``.
+        ti: the task that asks.
+    """
+    dag_id, slash, run_id = job_id.partition("/")
+    if not slash:
+        return None
+    return bool(ti.get_dr_count(dag_id=dag_id, run_ids=[run_id], states=["queued", "running"]))
+
+
+def clean_up_runs(context: Mapping[str, Any]) -> str:
+    """Remove what runs left; gives what people read of it."""
+    from docker_runner.job.housekeeping import Limits, as_text, clean, is_running_here
+    from docker_runner.job.tools import Tools
+    from docker_runner.settings import Settings
+
+    params = context["params"]
+    tools = Tools(Settings.from_environment())
+
+    def alive(job_id: str) -> bool | None:
+        known = is_alive(job_id, ti=context["ti"])
+        return is_running_here(tools, job_id) if known is None else known
+
+    limits = Limits(
+        ended=timedelta(hours=params["ended_hours"]),
+        unknown=timedelta(days=params["unknown_days"]),
+        images=timedelta(days=params["image_days"]),
+    )
+    return as_text(clean(tools, limits, is_alive=alive, dry_run=params["dry_run"]), dry_run=params["dry_run"])
 
 
 class CleanOperator(BaseOperator):
