@@ -193,7 +193,6 @@ def test_the_documents_are_right_before_they_are_broken(whole: World) -> None:
     checked_state(STATE, owner="x")
 
 
-@pytest.mark.rules("CF-33", "CF-34", "RW-3", "VR-2", "VR-3", "SC-2")
 @pytest.mark.parametrize("path", DOCUMENTS)
 @pytest.mark.parametrize("break_it", [mutated, damaged])
 def test_a_project_with_a_broken_file_is_taken_or_refused(
@@ -222,7 +221,6 @@ def test_a_broken_component_definition_is_taken_or_refused(
     check()
 
 
-@pytest.mark.rules("ST-1", "ST-9", "US-1", "US-3")
 @pytest.mark.parametrize("break_it", [mutated, damaged])
 def test_a_broken_state_and_a_broken_usage_file_are_taken_or_refused(
     whole: World, break_it: Callable[[Any], st.SearchStrategy[Any]]
@@ -239,7 +237,6 @@ def test_a_broken_state_and_a_broken_usage_file_are_taken_or_refused(
     check()
 
 
-@pytest.mark.rules("OM-7", "OM-74", "OF-4")
 @pytest.mark.parametrize(
     ("path", "right"),
     [
