@@ -64,13 +64,34 @@ def test_a_table_that_cannot_be_loaded(world: World, case: Case) -> None:
     _unload(world, case, out={**out, **_manifest(case, "tables/t.csv")})
 
 
+@pytest.mark.parametrize("case", params("typed"))
+def test_a_typed_table_that_cannot_be_loaded(world: World, case: Case) -> None:
+    manifest = {
+        "schema": [_column(name, given) for name, given in case["schema"].items()],
+        "incremental": case.get("incremental", False),
+        **({"destination": case["table"]} if "table" in case.parts else {}),
+    }
+    out = {"tables/n.csv": case["csv"], "tables/n.csv.manifest": manifest}
+    _unload(world, case, out=out, output={"data_type_support": case.get("support", "authoritative")})
+
+
+def _column(name: str, given: Any) -> dict[str, Any]:
+    """A column of a schema: ``null`` has no type, a text is the base type, a map has more."""
+    if given is None:
+        return {"name": name}
+    options = {"type": given} if isinstance(given, str) else given
+    base = {key: value for key, value in options.items() if key in ("type", "length", "default")}
+    rest = {key: value for key, value in options.items() if key not in base}
+    return {"name": name, "data_type": {"base": base}, **rest}
+
+
 def _manifest(case: Case, name: str) -> dict[str, Any]:
     return {f"{name}.manifest": case["manifest"]} if "manifest" in case.parts else {}
 
 
-def _unload(world: World, case: Case, *, out: dict[str, Any]) -> Exception:
+def _unload(world: World, case: Case, *, out: dict[str, Any], output: dict[str, Any] | None = None) -> Exception:
     world.component(configuration_format=case.get("format", "json"))
-    world.config({"storage": {"output": {**OUTPUT, **case.get("output", {})}}})
+    world.config({"storage": {"output": {**OUTPUT, **case.get("output", {}), **(output or {})}}})
     run = PreparedRun(world, world.job())
     run.ended(out)
     return world.expect(case, lambda: run.do("unload_output"))

@@ -28,7 +28,16 @@ from docker_runner.project.component import ComponentRegistry
 from docker_runner.project.configuration import Project
 from docker_runner.settings import Settings
 from docker_runner.storage import open_storage
-from docker_runner.storage.base import Commit, FileQuery, FileUpload, StateKey, Storage, TableLoad
+from docker_runner.storage.base import (
+    BaseType,
+    ColumnType,
+    Commit,
+    FileQuery,
+    FileUpload,
+    StateKey,
+    Storage,
+    TableLoad,
+)
 
 PROCESSOR = "vendor.processor"
 
@@ -202,6 +211,13 @@ def _seed(storage: Storage) -> None:
         csv = put(Path(sources, "t.csv"), 'id,v\n1,a\n2,"b ""c""\nd"\n')
         file = put(Path(sources, "a.txt"), "content")
         tables = [TableLoad(f"{stage}.c-main.t", csv, primary_key=("id",)) for stage in ("in", "out")]
+        typed = put(Path(sources, "k.csv"), "id,v,d\n1,abc,2026-01-01\n2,abc,\n")
+        types = {
+            "id": ColumnType(BaseType.INTEGER, nullable=False),
+            "v": ColumnType(BaseType.STRING, length="3"),
+            "d": ColumnType(BaseType.DATE),
+        }
+        tables.append(TableLoad("out.c-main.k", typed, primary_key=("id",), types=types))
         files = (FileUpload(file, "a.txt", ("a",)),)
         state = {StateKey(COMPONENT, CONFIG): {"component": {"n": 1}}}
         storage.commit(Commit("seed", tuple(tables), files, state=state))
