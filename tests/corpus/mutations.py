@@ -65,7 +65,7 @@ def mutated(draw: st.DrawFn, document: Any) -> str:
 
 def _change(draw: st.DrawFn, document: Any) -> Any:
     path = draw(st.sampled_from(paths(document)))
-    value = draw(VALUES)
+    value = copy.deepcopy(draw(VALUES))
     if not path:
         return value if draw(st.integers(0, 9)) == 0 else document
     around = document

@@ -152,7 +152,9 @@ FILE_MANIFEST = {"tags": ["a", "b"], "is_public": False, "is_permanent": True, "
 TABLE = b'id,v\n1,a\n2,"b ""c"" d"\n3,"e\nf"\n'
 RESULT = {"variables": {"a": 1, "b": None}}
 
-OFTEN = settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+OFTEN = settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 
 
 @pytest.fixture

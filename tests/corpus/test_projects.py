@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from tests.corpus.cases import COMPONENT, Case, params
+from tests.corpus.cases import COMPONENT, Case, params, put
 from tests.corpus.world import PROCESSOR, World, check_told
 
 
@@ -77,3 +77,11 @@ def _write_variables(world: World, case: Case) -> None:
         world.config(case["variables"], "variables/config.json")
     for name, values in case.get("values", {}).items():
         world.config(values, f"variables/values/{name}/config.json")
+
+
+@pytest.mark.parametrize("case", params("vaults"))
+def test_a_vault_that_cannot_be_used(world: World, case: Case) -> None:
+    world.config({"parameters": {"a": "{{ vault.token }}", "b": "{{ vault.other }}"}})
+    if "vault" in case.parts:
+        put(world.settings.vault, case["vault"])
+    check_told(case, world.job)

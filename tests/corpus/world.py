@@ -94,16 +94,17 @@ class World:
         """Write ``config.json`` of the configuration, or another of its files."""
         self.file(f"main/extractor/{COMPONENT}/{CONFIG}/{path}", content)
 
-    def job(self, **request: Any) -> Job:
+    def job(self, *, branch: str = "", **request: Any) -> Job:
         """Resolve the configuration as every run does."""
         return resolve_job(
-            Project(self.settings.project),
+            Project(self.settings.project, branch=branch),
             self.registry,
             component_id=COMPONENT,
             config_id=CONFIG,
             request=JobRequest.from_params(request),
             job_id=f"corpus.{self.folder.name}",
             run_id="run-1",
+            vault=self.settings.vault,
         )
 
     def expect(self, case: Case, action: Callable[[], object]) -> UserError:

@@ -68,17 +68,24 @@ class JobRequest:
         return cls(
             mode=Mode.DEBUG if mode == Mode.DEBUG.value else Mode.RUN,
             force=mode == FORCE_RUN,
-            tag=scalar_text(params.get("tag")),
+            tag=_text(params, "tag"),
             rows=_rows(params.get("rows") or ()),
             variables=VariableValues(
                 inline=_map(params.get("variables"), "Variables must be a map of names and values."),
-                row_id=scalar_text(params.get("values")),
+                row_id=_text(params, "values"),
             ),
             config_data=_map(params.get("config_data"), "The configuration of a run must be a map."),
             config_file=config_file,
             backend=_backend(_map(params.get("backend"), "The backend must be a map of type and context.")),
-            orchestration_id=scalar_text(params.get("orchestration_id")),
+            orchestration_id=_text(params, "orchestration_id"),
         )
+
+
+def _text(params: Mapping[str, Any], name: str) -> str:
+    value = params.get(name)
+    if isinstance(value, Mapping | list):
+        raise UserError(f"{name} must be a text, not a {'map' if isinstance(value, Mapping) else 'list'}.")
+    return scalar_text(value)
 
 
 def _rows(rows: Any) -> tuple[str, ...]:

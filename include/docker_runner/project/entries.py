@@ -85,6 +85,8 @@ class ManifestEntries:
             try:
                 component_id, config_id, branch_id = item["componentId"], item["id"], item["branchId"]
                 ours = branch_id in own or str(branch_id) in own
+                if type(component_id) is not str:
+                    raise TypeError
             except (TypeError, KeyError):
                 # Kept under a name of its own, so that it shows itself and hides no other.
                 component_id, config_id, ours = f"configurations[{index}]", "", True
@@ -218,8 +220,9 @@ def _parent(item: Any) -> Key | None:
 
 
 def _relation(item: Mapping[str, Any]) -> Mapping[str, Any]:
-    relations = (relation for relation in item.get("relations") or () if isinstance(relation, dict))
-    return next((relation for relation in relations if relation.get("type") in _BELONGS_TO), {})
+    given = item.get("relations")
+    relations = (relation for relation in given if isinstance(relation, dict)) if isinstance(given, list) else ()
+    return next((relation for relation in relations if str(relation.get("type")) in _BELONGS_TO), {})
 
 
 def _relation_types(row: Mapping[str, Any]) -> list[str]:

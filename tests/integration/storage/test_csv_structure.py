@@ -49,6 +49,7 @@ def connection(tmp_path_factory: pytest.TempPathFactory) -> Connection:
     return Connection(parse_location(f"ducklake:sqlite:{tmp_path_factory.mktemp('lake')}/catalog.sqlite"))
 
 
+UNHURRIED = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 FIELD = st.text('ab",\n é', max_size=4)
 MARKS = st.sampled_from(["", " ", '"', ",", "\n", "\r", "\r\n", '""', ' "', '" ', '",', ',"'])
 
@@ -70,7 +71,9 @@ def almost_csv(draw: st.DrawFn) -> tuple[int, str]:
 
 @pytest.mark.rules("OM-74", "OM-77")
 @given(almost_csv(), st.sampled_from([1, 2, 3, 1 << 20]))
-@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 def test_no_row_and_no_field_is_left_out_or_changed(
     connection: Connection, tmp_path: Path, made: tuple[int, str], chunk: int
 ) -> None:
