@@ -87,6 +87,11 @@ class OwnEngine:
         finally:
             client.close()
 
+    def log(self) -> str:
+        """The end of what it said, and whether it runs."""
+        code = self._process.poll() if self._process else None
+        return f"dockerd: {'runs' if code is None else code}\n{(self.folder / 'dockerd.log').read_text()[-3000:]}"
+
     def kill(self) -> None:
         """Kill it with -9; its containers go on until it is started again."""
         assert self._process is not None

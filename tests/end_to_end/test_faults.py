@@ -186,7 +186,9 @@ def check(ground: Ground, dag: str, run: str, said: str) -> None:
     installation = ground.running.installation
     attempts = {task.task_id: task.attempt for task in result.tasks if task.attempt > 1}
     print(f"{said}: {result.state} after {time.monotonic() - began:.0f} s more; tried again: {attempts or 'nothing'}")
-    assert result.state == "success", (said, states(result), logs(ground, dag, run, result.tasks))
+    if result.state != "success":
+        print(logs(ground, dag, run, result.tasks), ground.engine.log(), sep="\n")
+    assert result.state == "success", (said, states(result))
     rows = [row for row in installation.rows("out.c-main.faults") if row["run"] == run]
     assert len(rows) == 1, (said, rows)
     assert rows[0]["ended"] == "1", (said, rows)

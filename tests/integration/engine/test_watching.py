@@ -152,7 +152,8 @@ def test_many_containers_are_waited_for_at_once(engine: Engine, spec: MakeSpec, 
 @pytest.mark.parametrize("ending", ["", "\n"])
 def test_the_last_line_is_shown_also_without_a_line_end(engine: Engine, start: Callable[..., str], ending: str) -> None:
     script = f"import sys; sys.stdout.write('y' * 40_000 + '\\nend' + {ending!r})"
-    for wait_in_asyncio in (False, True):
+    # The engine loses that line sometimes only.
+    for wait_in_asyncio in (False, True) * 4:
         container, shown = start(script), Shown()
         if wait_in_asyncio:
             assert asyncio.run(_wait(engine, container, shown))["stdout"] == 40_004 + len(ending)
