@@ -93,7 +93,7 @@ class GelfServer:
         self._sender: Sender | None = None
         self._known = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._active = 0
+        self._connections: set[socket.socket] = set()
         self._last = 0.0
 
     @property
@@ -104,18 +104,25 @@ class GelfServer:
     async def start(self) -> None:
         """Take messages from now on."""
         self._spawn(self._find_sender())
-        self._spawn(self._datagrams() if self._transport is Transport.UDP else self._connections())
+        if self._transport is Transport.UDP:
+            self._spawn(self._datagrams())
+        else:
+            # A task that waits for a connection could be cancelled with one in its hands.
+            asyncio.get_running_loop().add_reader(self._socket, self._accept)
 
     async def stop(self) -> None:
         """Take what the container had sent before it ended, then end."""
         began = self._last = time.monotonic()
         while self._sender and (now := time.monotonic()) - began < _DRAIN_SECONDS:
-            if now - self._last > (_QUIET_SECONDS if self._active else _QUIET_SECONDS / 3):
+            if now - self._last > (_QUIET_SECONDS if self._connections else _QUIET_SECONDS / 3):
                 break
             await asyncio.sleep(0.01)
+        asyncio.get_running_loop().remove_reader(self._socket)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        for connection in self._connections:
+            connection.close()  # of a task that was cancelled before it began
         self.close()
 
     def close(self) -> None:
@@ -157,16 +164,18 @@ class GelfServer:
             else:
                 self._reader.take(message or b"")
 
-    async def _connections(self) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
-            connection, (peer, *_) = await loop.sock_accept(self._socket)
-            self._last = time.monotonic()
-            if self._active >= _MOST_CONNECTIONS:
-                connection.close()
-                continue
-            self._active += 1
-            self._spawn(self._connection(connection, peer))
+    def _accept(self) -> None:
+        try:
+            connection, (peer, *_) = self._socket.accept()
+        except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+            return  # the other side was faster
+        self._last = time.monotonic()
+        if len(self._connections) >= _MOST_CONNECTIONS:
+            connection.close()
+            return
+        connection.setblocking(False)
+        self._connections.add(connection)
+        self._spawn(self._connection(connection, peer))
 
     async def _connection(self, connection: socket.socket, peer: str) -> None:
         loop = asyncio.get_running_loop()
@@ -186,7 +195,7 @@ class GelfServer:
         except OSError:
             pass  # the container hung up; what it had sent is taken
         finally:
-            self._active -= 1
+            self._connections.discard(connection)
             connection.close()
 
 
