@@ -153,7 +153,7 @@ TABLE = b'id,v\n1,a\n2,"b ""c"" d"\n3,"e\nf"\n'
 RESULT = {"variables": {"a": 1, "b": None}}
 
 OFTEN = settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
 
 
