@@ -41,13 +41,6 @@ class Redactor:
                 self._forms.update(_forms(value))
                 self._compiled = None
 
-    def add_secrets_of(self, document: object) -> None:
-        """Hide every scalar under a key that starts with ``#``, at any depth of a JSON document (LG-20).
-
-        Booleans and nulls are no secrets: hiding ``true`` would spoil every log.
-        """
-        self.add(_secrets_of(document, is_secret=False))
-
     def redact(self, text: str) -> str:
         """``text`` with every secret replaced."""
         return self.forms.pattern.sub(HIDDEN, text) if self._forms else text
@@ -202,14 +195,3 @@ def _url_forms(value: str) -> Iterator[str]:
         text = encode(value, safe=safe, errors="surrogatepass")
         yield text
         yield re.sub("%[0-9A-F]{2}", lambda code: code[0].lower(), text)
-
-
-def _secrets_of(node: object, *, is_secret: bool) -> Iterator[str]:
-    if isinstance(node, Mapping):
-        for key, value in node.items():
-            yield from _secrets_of(value, is_secret=is_secret or str(key).startswith("#"))
-    elif isinstance(node, list | tuple):
-        for value in node:
-            yield from _secrets_of(value, is_secret=is_secret)
-    elif is_secret and node is not None and not isinstance(node, bool):
-        yield str(node)

@@ -71,21 +71,6 @@ def test_a_secret_pasted_with_a_line_end_is_hidden_without_it_too() -> None:
     assert Redactor(["topsecret\n"]).redact("key=topsecret;") == "key=[hidden];"
 
 
-@pytest.mark.rules("LG-20")
-def test_everything_under_a_key_with_a_hash_is_a_secret_at_any_depth() -> None:
-    redactor = Redactor()
-    redactor.add_secrets_of(
-        {
-            "a": {"#password": "first-secret", "user": "visible"},
-            "list": [{"#pin": 987654, "#nested": {"inner": "second-secret", "items": ["third-secret", 2.75]}}],
-            "#on": True,
-            "#none": None,
-        }
-    )
-    shown = redactor.redact("first-secret visible 987654 second-secret third-secret 2.75 true null None")
-    assert shown == "[hidden] visible [hidden] [hidden] [hidden] [hidden] true null None"
-
-
 @pytest.mark.rules("LG-23")
 def test_secrets_accumulate_also_for_a_stream_that_is_open() -> None:
     redactor = Redactor(["one-secret"])
