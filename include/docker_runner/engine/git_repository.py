@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from docker_runner.engine.attempts import PassingError
+from docker_runner.engine.attempts import DoubtfulError, PassingError
 from docker_runner.engine.redaction import Redactor
 from docker_runner.errors import ApplicationError, NotFoundError, UserError
 
@@ -39,6 +39,8 @@ _SLOWEST_BYTES, _SLOW_SECONDS = "1000", "60"
 
 _REFUSALS = ("authentication failed", "could not read username", "could not read password", "error: 403", "error: 401")
 _MISSING = ("not found", "error: 404", "not a git repository", "does not appear to be", "not valid: is this a git")
+# A server that nobody knows, or that is not what is expected there.
+_DOUBTFUL = ("could not resolve host", "ssl certificate", "certificate verification failed")
 _SHOWN_CHARACTERS = 2000
 
 
@@ -212,7 +214,8 @@ class GitRepository:
                 f"There is no git repository at {self.address}. Check the address; some servers say so too when a "
                 f"login is missing or wrong (username and #password). git says: {reason}"
             )
-        return PassingError(f"The repository {self.address} cannot be read. git says: {reason}")
+        kind = DoubtfulError if any(text in said for text in _DOUBTFUL) else PassingError
+        return kind(f"The repository {self.address} cannot be read. git says: {reason}")
 
 
 def _as_variables(settings: Mapping[str, str]) -> dict[str, str]:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from docker_runner.engine.attempts import Log, PassingError, PullLimits, with_attempts
+from docker_runner.engine.attempts import DoubtfulError, Log, PassingError, PullLimits, with_attempts
 from docker_runner.engine.client import Engine, engine_errors, explanation
 from docker_runner.engine.progress import OutOfTime, progress
 from docker_runner.engine.redaction import Redactor
@@ -17,7 +17,9 @@ from docker_runner.errors import ApplicationError, NotFoundError, UserError
 _REFUSALS = ("unauthorized", "access denied", "authentication required", "no basic auth", "403 forbidden", "denied:")
 _MISSING = ("not found", "manifest unknown", "does not exist", "name unknown", "no such image", "no matching manifest")
 _MALFORMED = ("invalid reference format", "repository name must be", "invalid tag")
-_UNREACHABLE = ("no such host", "dial tcp", "timeout", "connection refused", "toomanyrequests")
+_UNREACHABLE = ("dial tcp", "timeout", "connection refused", "toomanyrequests")
+# A registry that nobody knows, or that is not what the engine expects there.
+_DOUBTFUL = ("no such host", "x509:", "server gave http response to https client")
 _MEGABYTE = 10**6
 
 
@@ -128,6 +130,8 @@ class _Layers:
 def refused(image: str, reason: str) -> UserError | PassingError:
     """The error for what a registry answered."""
     said = reason.lower()
+    if any(text in said for text in _DOUBTFUL):
+        return DoubtfulError(f"The image {image} cannot be pulled, its registry cannot be reached: {reason}.")
     if any(text in said for text in _UNREACHABLE):
         return PassingError(f"The image {image} cannot be pulled, its registry does not answer: {reason}.")
     if any(text in said for text in _MALFORMED):

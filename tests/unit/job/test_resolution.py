@@ -115,7 +115,7 @@ def test_what_was_replaced_is_told_of_all_rows(built: ProjectBuilder, tmp_path: 
     assert described(job, selected=[])["variables"] == {"vault.a": "1", "vault.b": "2"}
 
 
-@pytest.mark.rules("LC-82", "PR-1", "PR-2", "PR-4", "PR-17", "CF-13")
+@pytest.mark.rules("LC-82", "PR-1", "PR-2", "PR-4", "PR-17", "CF-13", "IG-2")
 @pytest.mark.parametrize(
     ("runtime", "tag", "image"),
     [
