@@ -18,7 +18,8 @@ from docker_runner.job.resolution import processor_problems, replaced, stages_of
 from docker_runner.job.source import Source, guard_branch, guard_configuration
 from docker_runner.project.code_links import target_component
 from docker_runner.project.component import Component, ComponentRegistry, StackRegistry
-from docker_runner.project.configuration import Project, Row, read_map, read_meta
+from docker_runner.project.configuration import Project, Row
+from docker_runner.project.core_files import read_map, read_meta
 from docker_runner.project.entries import (
     SCHEDULER_COMPONENT,
     SHARED_CODE_COMPONENT,

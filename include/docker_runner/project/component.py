@@ -126,6 +126,11 @@ class Component:
         return str(self.data["network"])
 
     @property
+    def granularity(self) -> str:
+        """``steps`` or ``merged``: how the work of a configuration that does not say becomes tasks."""
+        return str(self.data["granularity"])
+
+    @property
     def reads_storage(self) -> bool:
         """Whether input is mapped; without it nothing is read, written or processed (LC-31)."""
         return str(self.data["staging_storage"].get("input", "local")) == "local"

@@ -10,6 +10,7 @@
         variables/{config.json,values/<values>/config.json}
         schedules/<schedule>/{config.json,meta.json}
         blocks/<block>/<code>/code.<ext>                code of transformations
+        phases/<phase>/{phase.json,<task>/task.json}    orchestrations and flows
     <branch>/_shared/<component>/                       shared code for a component
         config.json  codes/<piece>/{config.json,code.<ext>}
 
@@ -26,12 +27,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from docker_runner.documents import lines_shown, read_json, read_object
+from docker_runner.documents import lines_shown, read_object
 from docker_runner.errors import ConfigurationError, NotFoundError
 from docker_runner.project.blocks import with_code
 from docker_runner.project.branches import branch_of_folder, branch_of_manifest
 from docker_runner.project.code_links import with_shared_code_ids
+from docker_runner.project.core_files import read_description, read_map, read_meta
 from docker_runner.project.entries import (
+    FLOW_COMPONENTS,
     SCHEDULER_COMPONENT,
     VARIABLES_COMPONENT,
     Entries,
@@ -40,6 +43,7 @@ from docker_runner.project.entries import (
     Key,
     ManifestEntries,
 )
+from docker_runner.project.flow import Flow, flow_errors, phases_version, read_phases
 from docker_runner.project.schedule import Schedule
 
 
@@ -146,6 +150,10 @@ class Project:
         """Ids of the configurations that can be run, in the order of the manifest (or of the folders)."""
         return list(self._entries.keys())
 
+    def flows(self) -> list[Key]:
+        """Ids of the orchestrations and flows, which :meth:`configurations` leaves out."""
+        return [key for component_id in FLOW_COMPONENTS for key in self._entries.of(component_id)]
+
     def has(self, key: Key) -> bool:
         """Whether there is such a configuration that can be run."""
         return self._entries.has(key)
@@ -217,7 +225,7 @@ class Project:
             component_id=component_id,
             id=config_id,
             name=str(meta.get("name") or config_id),
-            description=_read_description(entry.folder),
+            description=read_description(entry.folder),
             is_disabled=meta.get("isDisabled", False),
             configuration=configuration,
             rows=rows,
@@ -225,6 +233,35 @@ class Project:
             version=_version([configuration, *([row.id, row.is_disabled, row.configuration] for row in rows)]),
             file=file,
         )
+
+    @lines_shown()
+    def flow(self, component_id: str, config_id: str) -> Flow:
+        """Read an orchestration or a flow with its phases, tasks and schedules.
+
+        Raises:
+            NotFoundError: there is no such flow.
+            ConfigurationError: one of its files cannot be read, its phases have no order, or a task names what does
+                not exist.
+        """
+        entry = self.entry(component_id, config_id)
+        meta = read_meta(entry.folder)
+        phases = read_phases(entry, self._entries)
+        schedules = self._entries.children(entry.key, SCHEDULER_COMPONENT)
+        return Flow(
+            component_id=component_id,
+            id=config_id,
+            name=str(meta.get("name") or config_id),
+            description=read_description(entry.folder),
+            is_disabled=meta.get("isDisabled", False),
+            phases=phases,
+            schedules=tuple(Schedule.read(child.folder / "config.json") for child in schedules),
+            version=phases_version(phases),
+            file=entry.folder / "config.json",
+        )
+
+    def flow_errors(self, key: Key) -> list[ConfigurationError]:
+        """Everything that is wrong with phases and tasks of a flow."""
+        return flow_errors(self.entry(*key), self._entries)
 
     def _relate_variables(self, entry: Entry, configuration: dict[str, Any]) -> None:
         """Put back the ids of variables, which ``kbc`` keeps as a relation in the manifest instead."""
@@ -240,40 +277,11 @@ def _read_row(row_id: str, folder: Path) -> Row:
     return Row(
         id=row_id,
         name=str(meta.get("name") or row_id),
-        description=_read_description(folder),
+        description=read_description(folder),
         is_disabled=meta.get("isDisabled", False),
         configuration=read_map(file),
         file=file,
     )
-
-
-def read_map(file: Path) -> dict[str, Any]:
-    """Read a ``config.json``: a map; an empty list is an empty map as PHP writes it.
-
-    Raises:
-        ConfigurationError: it cannot be read, or holds something else.
-    """
-    document = read_json(file)
-    if document == []:
-        return {}
-    if not isinstance(document, dict):
-        raise ConfigurationError("The file must hold a map.", file=file)
-    return document
-
-
-def read_meta(folder: Path) -> dict[str, Any]:
-    """Read the ``meta.json`` of a folder, which may be missing.
-
-    Raises:
-        ConfigurationError: it cannot be read, or its name or ``isDisabled`` is of a wrong type.
-    """
-    file = folder / "meta.json"
-    return read_object(file, "meta") if file.exists() else {}
-
-
-def _read_description(folder: Path) -> str:
-    file = folder / "description.md"
-    return file.read_text(encoding="utf-8", errors="replace").strip() if file.is_file() else ""
 
 
 def _version(content: Any) -> str:

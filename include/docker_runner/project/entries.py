@@ -18,9 +18,9 @@ VARIABLES_COMPONENT = "keboola.variables"
 SHARED_CODE_COMPONENT = "keboola.shared-code"
 SCHEDULER_COMPONENT = "keboola.scheduler"
 _OF_SHARED_CODE = "sharedCodeVariablesFor"
-_NOT_RUN = frozenset(
-    {VARIABLES_COMPONENT, SHARED_CODE_COMPONENT, SCHEDULER_COMPONENT, "keboola.orchestrator", "keboola.flow"}
-)
+FLOW_COMPONENTS = ("keboola.orchestrator", "keboola.flow")
+"""Components whose configurations are flows: they run other configurations."""
+_NOT_RUN = frozenset({VARIABLES_COMPONENT, SHARED_CODE_COMPONENT, SCHEDULER_COMPONENT, *FLOW_COMPONENTS})
 _BELONGS_TO = frozenset({"variablesFor", "schedulerFor", _OF_SHARED_CODE})
 
 Key = tuple[str, str]

@@ -1,0 +1,123 @@
+"""What a configuration says of its runs as a whole: how they become tasks, and what starts them.
+
+Both stand in ``runtime`` of the root, because they are about all rows together::
+
+    {"runtime": {"granularity": "merged", "trigger": "any_input"}}
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from docker_runner.documents import lines_shown
+from docker_runner.errors import ConfigurationError
+from docker_runner.project.component import Component
+from docker_runner.project.configuration import Configuration
+from docker_runner.project.rows import effective_configurations
+
+
+class Granularity(StrEnum):
+    """How a run becomes tasks: one for each step, or all steps merged into one, for many small jobs."""
+
+    STEPS = "steps"
+    MERGED = "merged"
+
+
+class Trigger(StrEnum):
+    """Which changes of its input tables start a configuration."""
+
+    ANY_INPUT = "any_input"
+    ALL_INPUTS = "all_inputs"
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """What was asked for.
+
+    Attributes:
+        granularity: the configuration's, else the component's.
+        trigger: None for a configuration that is not started by changes.
+        input_tables: tables that are read by rows which are not disabled, in order, each once; with placeholders as
+            written.
+    """
+
+    granularity: Granularity
+    trigger: Trigger | None
+    input_tables: tuple[str, ...]
+
+
+@lines_shown()
+def run_options(configuration: Configuration, component: Component) -> RunOptions:
+    """Read how a configuration runs.
+
+    Raises:
+        ConfigurationError: the first of :func:`run_option_problems`.
+    """
+    for problem in run_option_problems(configuration):
+        raise problem
+    runtime = _runtime(configuration.configuration)
+    trigger = runtime.get("trigger")
+    return RunOptions(
+        granularity=Granularity(runtime.get("granularity") or component.granularity),
+        trigger=Trigger(trigger) if trigger else None,
+        input_tables=tuple(_input_tables(configuration)),
+    )
+
+
+def run_option_problems(configuration: Configuration) -> Iterator[ConfigurationError]:
+    """What is wrong with the options of a configuration."""
+    for row in configuration.rows:
+        for name in ("granularity", "trigger"):
+            if _runtime(row.configuration).get(name):
+                yield ConfigurationError(
+                    f"{name} is about the whole configuration: write it into its root, not into a row.",
+                    file=row.file,
+                    key=f"runtime.{name}",
+                )
+    runtime = _runtime(configuration.configuration)
+    for name, known in (("granularity", list(Granularity)), ("trigger", list(Trigger))):
+        value = runtime.get(name)
+        if value is not None and value not in known:
+            yield ConfigurationError(
+                f"Must be {' or '.join(known)}, not {value!r}.", file=configuration.file, key=f"runtime.{name}"
+            )
+    if runtime.get("trigger"):
+        yield from _trigger_problems(configuration)
+
+
+def _trigger_problems(configuration: Configuration) -> Iterator[ConfigurationError]:
+    if any(schedule.enabled for schedule in configuration.schedules):
+        yield ConfigurationError(
+            "A configuration is started by changes of its input tables or by schedules, not by both: "
+            "disable the schedules, or remove the trigger.",
+            file=configuration.file,
+            key="runtime.trigger",
+        )
+    if not any(_input_tables(configuration)):
+        yield ConfigurationError(
+            "There is no input table whose change could start a run: name one in storage.input.tables.",
+            file=configuration.file,
+            key="runtime.trigger",
+        )
+
+
+def _input_tables(configuration: Configuration) -> list[str]:
+    """Sources of input tables in a configuration that may not be checked yet."""
+    found: dict[str, None] = {}
+    for row, content in effective_configurations(configuration):
+        storage = content.get("storage")
+        given = storage.get("input") if isinstance(storage, Mapping) else None
+        tables = given.get("tables") if isinstance(given, Mapping) else None
+        if (row and row.is_disabled) or not isinstance(tables, list):
+            continue
+        sources = (table.get("source") for table in tables if isinstance(table, Mapping))
+        found |= dict.fromkeys(source for source in sources if isinstance(source, str) and source)
+    return list(found)
+
+
+def _runtime(content: Mapping[str, Any]) -> Mapping[str, Any]:
+    runtime = content.get("runtime")
+    return runtime if isinstance(runtime, Mapping) else {}
