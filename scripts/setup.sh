@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Sets up everything that is missing: Python environment, Docker engine, images. Safe to call again and again.
+# Sets up everything that is missing: Python environment, git, Docker engine, images. Safe to call again and again.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -13,7 +13,7 @@ fi
 # The engine and the images take the longest and need nothing of the environment: both are made at the same time.
 images_log=$(mktemp)
 trap 'rm -f "$images_log"' EXIT
-(scripts/ensure_engine.sh && scripts/ensure_base_image.sh && python3 scripts/build_images.py) >"$images_log" 2>&1 &
+(scripts/ensure_git.sh && scripts/ensure_engine.sh && scripts/ensure_base_image.sh && python3 scripts/build_images.py) >"$images_log" 2>&1 &
 images=$!
 
 failed=0

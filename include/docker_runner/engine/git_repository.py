@@ -234,7 +234,10 @@ def _run(command: tuple[str, ...], environment: Mapping[str, str], seconds: floa
             text=True, errors="replace", start_new_session=True,
         )  # fmt: skip
     except FileNotFoundError:
-        raise ApplicationError("The command git is missing on this worker: apt-get install git.") from None
+        raise UserError(
+            "An image from a git repository needs the command git, which this worker does not have: install it there "
+            "(apt-get install git, or scripts/ensure_git.sh)."
+        ) from None
     with _killed_at_the_end(process):
         try:
             output, errors = process.communicate(timeout=seconds)

@@ -447,6 +447,19 @@ def test_a_server_that_fails_once_is_asked_again(science: Science, server: GitSe
     assert any("Trying again in" in line for line in science.lines)
 
 
+def test_a_worker_without_git_says_what_is_missing_and_is_not_asked_again(science: Science, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    done = science.installation.command("run", f"{COMPONENT}/main", PATH=str(tmp_path / "empty"))
+    assert done.returncode == 1
+    errors = [line for line in done.stderr.splitlines() if line.startswith("Error:")]
+    assert errors == [
+        "Error: An image from a git repository needs the command git, which this worker does not have: "
+        "install it there (apt-get install git, or scripts/ensure_git.sh)."
+    ]
+    assert "Trying again" not in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 @pytest.mark.rules("IG-22")
 def test_rows_with_the_same_values_share_an_image_and_others_do_not(science: Science) -> None:
     science.installation.configuration(
