@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from types import TracebackType
@@ -24,7 +25,10 @@ _CALL_TIMEOUT_SECONDS = 120
 # Spoken until the engine has told its own version.
 _FIRST_API_VERSION = "1.41"
 # Where Python keeps the operating system's errors; requests has OSErrors of its own, which only wrap them.
-_OWN_ERRORS = ("builtins", "socket")
+_OWN_ERRORS = ("builtins", "socket", "ssl", "http.client")
+# How an engine may be reached: by docker-py, and by the runner itself when it follows logs.
+_SCHEMES = ("unix", "tcp", "http", "https")
+_SHOWN_CHARACTERS = 200
 
 
 class Engine:
@@ -46,9 +50,12 @@ class Engine:
         """Open the engine at ``DOCKER_HOST`` (with ``DOCKER_TLS_VERIFY``, ``DOCKER_CERT_PATH``) or the local socket.
 
         Raises:
-            EngineError: the engine is down or may not be used; says at which address and how to start it.
+            EngineError: the engine is down or may not be used, or the certificates do not fit; says at which address
+                and what to do.
         """
         address = os.environ.get("DOCKER_HOST") or LOCAL_SOCKET
+        if address.partition("://")[0] not in _SCHEMES:
+            raise EngineError(f"DOCKER_HOST must begin with unix:// or tcp://, not as {address!r} does.")
         _knock(address)
 
         import docker.utils
@@ -60,13 +67,15 @@ class Engine:
             client = _connect(APIClient, _FIRST_API_VERSION, options)
             # Docker-py's own "auto" asks /version, for which the engine runs other programs: 12 ms against 1 ms.
             answer = client.get(f"{client.base_url}/_ping")
-            answer.raise_for_status()
+            if not answer.ok:
+                client.close()
+                raise EngineError(_no_engine(address, f"{answer.status_code} {answer.text.strip()}"))
             version = answer.headers.get("Api-Version") or _FIRST_API_VERSION
             if version != _FIRST_API_VERSION:
                 client.close()
                 client = _connect(APIClient, version, options)
         except (DockerException, OSError) as error:  # all errors of requests are OSErrors
-            raise EngineError(_unreachable(address, error)) from error
+            raise EngineError(_unreachable(address, error, with_tls=_wants_tls())) from error
         return cls(client, address=address)
 
     def close(self) -> None:
@@ -121,22 +130,42 @@ def _knock(address: str) -> None:
 
 def _connect(factory: type[APIClient], version: str, options: Mapping[str, Any]) -> APIClient:
     client = factory(version=version, timeout=_CALL_TIMEOUT_SECONDS, **options)
-    if str(client.base_url).startswith("http+docker://"):
-        # A socket has no proxy and no netrc; looking for them costs as much as the call itself.
-        client.trust_env = False
+    # An engine is reached directly: proxies and authorities that the environment names are those of the internet (and
+    # REQUESTS_CA_BUNDLE would go before the engine's own ca.pem). Looking for them costs as much as a call itself.
+    client.trust_env = False
     return client
 
 
-def _unreachable(address: str, error: Exception) -> str:
+def _wants_tls() -> bool:
+    """Whether docker-py is told to use TLS."""
+    return bool(os.environ.get("DOCKER_TLS_VERIFY") or os.environ.get("DOCKER_CERT_PATH"))
+
+
+def _unreachable(address: str, error: Exception, *, with_tls: bool = False) -> str:
     reason = _root_cause(error)
     if isinstance(reason, PermissionError):
         return (
             f"The Docker engine at {address} may not be used by this user (permission denied). "
             "Add the user to the group docker (sudo usermod -aG docker $USER) and log in again."
         )
+    # A side that does not accept the other's certificate may just hang up.
+    hung_up = with_tls and isinstance(reason, ConnectionError) and not isinstance(reason, ConnectionRefusedError)
+    if hung_up or isinstance(reason, ssl.SSLError) or type(error).__name__.startswith("TLS"):
+        return (
+            f"The Docker engine at {address} and this machine do not accept each other's certificates ({reason}). "
+            "DOCKER_CERT_PATH must be a folder with ca.pem, cert.pem and key.pem for this engine, DOCKER_TLS_VERIFY "
+            "must be 1; an engine without TLS needs both unset."
+        )
     return (
         f"The Docker engine at {address} does not answer ({reason}). "
         "Start it (sudo systemctl start docker, or Docker Desktop), or set DOCKER_HOST to the address of one that runs."
+    )
+
+
+def _no_engine(address: str, said: str) -> str:
+    return (
+        f"What listens at {address} does not answer as a Docker engine does: {said[:_SHOWN_CHARACTERS]}. Set "
+        "DOCKER_HOST to the address of an engine; one that wants TLS needs DOCKER_TLS_VERIFY=1 and DOCKER_CERT_PATH."
     )
 
 

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import os
+import ssl
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from tests.integration.engine.tls_engine import Authority, engine_at_port
 
 from docker_runner.engine.client import Engine
 from docker_runner.engine.containers import ContainerOutcome, ContainerSpec, Stream, remove_containers, run_container
@@ -112,3 +114,39 @@ def run(engine: Engine, spec: Callable[..., ContainerSpec]) -> Callable[..., Ran
         return Ran(engine, spec(script, **changes), redactor)
 
     return start
+
+
+@pytest.fixture(scope="session")
+def authority() -> Authority:
+    return Authority("the engine's")
+
+
+@pytest.fixture(scope="session")
+def certificates(authority: Authority, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return authority.certify(tmp_path_factory.mktemp("tls") / "client")
+
+
+@pytest.fixture(scope="session")
+def secured_address(authority: Authority, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The engine behind TLS."""
+    with engine_at_port(authority.certify(tmp_path_factory.mktemp("tls") / "server")) as address:
+        yield address
+
+
+@pytest.fixture
+def secured(secured_address: str, certificates: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
+    """A connection to it, on a machine whose environment speaks of the internet."""
+    monkeypatch.setenv(
+        "REQUESTS_CA_BUNDLE", ssl.get_default_verify_paths().cafile or "/etc/ssl/certs/ca-certificates.crt"
+    )
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:1")
+    point_to(monkeypatch, secured_address, certificates)
+    with Engine.from_environment() as engine:
+        yield engine
+
+
+def point_to(monkeypatch: pytest.MonkeyPatch, address: str, certificates: Path | None) -> None:
+    monkeypatch.setenv("DOCKER_HOST", address)
+    if certificates is not None:
+        monkeypatch.setenv("DOCKER_TLS_VERIFY", "1")
+        monkeypatch.setenv("DOCKER_CERT_PATH", str(certificates))

@@ -409,3 +409,18 @@ def test_an_image_is_pulled_once_when_many_processes_want_it(engine: Engine, ima
     waiting = f"Another run is pulling the image {here}:1.0; waiting for it."
     assert all(lines in (["False"], [waiting, "False"]) for lines in outputs if lines is not pulling)
     assert len(bad_line.manifests) == 1
+
+
+@pytest.mark.rules("IG-5")
+def test_images_are_pulled_and_given_up_through_an_engine_behind_tls(
+    secured: Engine, images: Images, bad_line: BadLine
+) -> None:
+    uri, digest = images.push(bad_line.target)
+    here = uri.replace(bad_line.target, bad_line.address)
+    images.names.append(here)
+    bad_line.pause_seconds = 2
+    with pytest.raises(ApplicationError, match=r"was not pulled within 0\.5 s"):
+        prepare_image(secured, ImageRequest(here, "1.0"), print, limits=PullLimits(attempts=1, attempt_seconds=0.5))
+    bad_line.pause_seconds = 0
+    image = prepare_image(secured, ImageRequest(here, "1.0", digest=digest), print, limits=FAST)
+    assert (image.pulled, image.digests) == (True, (f"{here}@{digest}",))
