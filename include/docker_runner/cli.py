@@ -131,7 +131,9 @@ def action(
     from docker_runner.project.configuration import Project
 
     settings = Settings.from_environment()
-    content = parse_json(sys.stdin.read(), file="standard input") if config == "-" else read_json(Path(config))
+    content = (
+        parse_json(sys.stdin.read(), file="standard input", unique=True) if config == "-" else read_json(Path(config))
+    )
     if not isinstance(content, dict):
         raise ConfigurationError("The configuration must be a map.", file="standard input" if config == "-" else config)
     project = Project(settings.project, branch=settings.branch)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from docker_runner.errors import ConfigurationError
-from docker_runner.positions import holds, line_of
+from docker_runner.positions import holds, line_of, repeated_key
 from docker_runner.schemas import load_schema, violations, with_defaults
 
 HIDDEN = "[hidden]"
@@ -26,12 +26,13 @@ Files = Sequence[Path | str]
 
 
 def read_json(path: Path) -> Any:
-    """Read a JSON file.
+    """Read a JSON file that a person keeps.
 
     Raises:
-        ConfigurationError: the file is missing, is not UTF-8 or not JSON; names the line and column.
+        ConfigurationError: the file is missing, is not UTF-8 or not JSON, or a map in it has a key twice, of which
+            readers would see only one; names the line.
     """
-    return parse_json(read_text(path), file=path)
+    return parse_json(read_text(path), file=path, unique=True)
 
 
 def read_text(path: Path, *, shown: str = "") -> str:
@@ -71,20 +72,42 @@ def read_output(path: Path, *, shown: str) -> Any:
     return parse_document(read_text(path, shown=shown), extension=path.suffix[1:], file=shown)
 
 
-def parse_json(text: str, *, file: Path | str) -> Any:
-    """Parse JSON text; ``file`` is what an error names.
+def parse_json(text: str, *, file: Path | str, unique: bool = False) -> Any:
+    """Parse JSON text.
+
+    Args:
+        text: JSON.
+        file: what an error names.
+        unique: refuse maps that have a key twice; otherwise the last one counts.
 
     Raises:
         ConfigurationError: the text is not JSON; names the line and column.
     """
+    pairs_hook = _map_of_unique_keys if unique else None
     try:
-        document = json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
+        document = json.loads(text, parse_constant=_refuse_constant, parse_float=_finite, object_pairs_hook=pairs_hook)
+    except _RepeatedKeyError:
+        key, line = repeated_key(text)
+        raise ConfigurationError(
+            "The key stands here for a second time in its map.", file=file, key=key, line=line
+        ) from None
     except json.JSONDecodeError as error:
         place = f"line {error.lineno}, column {error.colno}"
         raise ConfigurationError(f"This is not valid JSON ({place}): {error.msg}.", file=file) from None
     except (ValueError, RecursionError) as error:
         raise ConfigurationError(f"This is not valid JSON: {error}.", file=file) from None
     _refuse_half_characters(document, text, file=file)
+    return document
+
+
+class _RepeatedKeyError(Exception):
+    """A map has a key twice."""
+
+
+def _map_of_unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    document = dict(pairs)
+    if len(document) < len(pairs):
+        raise _RepeatedKeyError
     return document
 
 

@@ -39,6 +39,28 @@ def holds(file: Path, key: str) -> bool:
     return _holds(document, key)
 
 
+def repeated_key(text: str) -> tuple[str, int | None]:
+    """The first key that stands for a second time in its map: its dotted path and its line, from 1.
+
+    Args:
+        text: JSON in which there is one.
+    """
+    found = _repeated(text, _after_space(text, 0), "")
+    return (found[0], text.count("\n", 0, found[1]) + 1) if found else ("", None)
+
+
+def _repeated(text: str, value: int, path: str) -> tuple[str, int] | None:
+    seen: set[str] = set()
+    for name, begin, inner in _members(text, value):
+        place = f"{path}{name}" if name.startswith("[") else f"{path}.{name}".lstrip(".")
+        if name in seen:
+            return place, begin
+        seen.add(name)
+        if found := _repeated(text, inner, place):
+            return found
+    return None
+
+
 def _holds(value: object, key: str) -> bool:
     if not key:
         return True

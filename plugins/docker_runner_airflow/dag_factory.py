@@ -15,7 +15,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from docker_runner.errors import ConfigurationError, RunnerError
@@ -24,6 +23,7 @@ from docker_runner.job.request import MODES
 from docker_runner.project.branches import Branch
 from docker_runner.project.component import Component, ComponentRegistry
 from docker_runner.project.configuration import Configuration, Project, Row
+from docker_runner.project.dag_ids import dag_id
 from docker_runner.project.entries import Key
 from docker_runner.project.rows import effective_configurations
 from docker_runner.settings import Settings
@@ -36,11 +36,8 @@ if TYPE_CHECKING:
 # Airflow wants a moment from which schedules count; with catchup off the past is never run.
 _START = datetime(2024, 1, 1, tzinfo=UTC)
 _RETRIES = 3
-# Airflow takes 250 characters, for a task with its group too.
-_LONGEST_ID = 200
 _LONGEST_NAME = 250
 _LONGEST_TAG = 100
-_UNSAFE = re.compile(r"[^A-Za-z0-9_.-]")
 
 
 def build_dags(settings: Settings | None = None) -> dict[str, DAG]:
@@ -59,15 +56,17 @@ def build_dags(settings: Settings | None = None) -> dict[str, DAG]:
     return {
         name: _dag_or_error(name, key, project=project, registry=registry)
         for key in _candidates(project, wanted)
-        if (name := dag_id(*key)) == wanted or wanted is None
+        if (name := dag_id(*key, project.branch)) == wanted or wanted is None
     }
 
 
 def _candidates(project: Project, wanted: str | None) -> list[Key]:
     """The configurations whose DAG may be the wanted one: nearly always one, told by the DAG's id itself."""
-    component_id, _, config_id = (wanted or "").partition("--")
+    branch = project.branch
+    own = (wanted or "").removeprefix("" if branch.is_default else f"{branch.id}--")
+    component_id, _, config_id = own.partition("--")
     key = component_id, config_id
-    return [key] if wanted and project.has(key) and dag_id(*key) == wanted else project.configurations()
+    return [key] if wanted and project.has(key) and dag_id(*key, branch) == wanted else project.configurations()
 
 
 class CachedRegistry(ComponentRegistry):
@@ -82,14 +81,6 @@ class CachedRegistry(ComponentRegistry):
         if component_id not in self._known:
             self._known[component_id] = super().get(component_id)
         return self._known[component_id]
-
-
-def dag_id(component_id: str, config_id: str) -> str:
-    """The stable id of a configuration's DAG, e.g. ``sample.daily-delays--new-york``."""
-    name = f"{component_id}--{config_id}"
-    if _UNSAFE.search(name):
-        name = _UNSAFE.sub(lambda match: f"_{ord(match[0]):x}_", name)
-    return name if len(name) <= _LONGEST_ID else f"{name[:180]}--{sha256(name.encode()).hexdigest()[:16]}"
 
 
 def _dag_or_error(name: str, key: Key, *, project: Project, registry: ComponentRegistry) -> DAG:

@@ -11,7 +11,7 @@ from airflow_follow import RunResult, known_dag, run_and_follow, task_results
 from airflow_home import LocalAirflow
 from tests.installation import SCRIPT, Installation
 
-from docker_runner_airflow.dag_factory import dag_id
+from docker_runner.project.dag_ids import dag_id
 
 
 @dataclass

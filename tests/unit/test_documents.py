@@ -231,3 +231,24 @@ def test_parameters_pass_through_unchanged_whatever_they_are(parameters: Any) ->
     content = checked({"parameters": parameters}, "configuration")
     assert content["parameters"] == parameters
     assert parse_document(json.dumps(parameters), extension="json", file="f") == parameters
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ('{"a": 1,\n "b": 2,\n "a": 1}', "3: a"),
+        ('{"a": {"b": [0, {\n"c": {}, "d": "x",\n\n"c": {}}]}}', "4: a.b[1].c"),
+        ('[{"a": 1}, {"a": 1,\n"a": 2}]', "2: [1].a"),
+    ],
+)
+def test_a_key_that_stands_twice_in_its_map_is_refused_in_files_that_people_keep(
+    tmp_path: Path, text: str, place: str
+) -> None:
+    file = write(tmp_path / "config.json", text)
+    with pytest.raises(ConfigurationError) as raised:
+        read_json(file)
+    assert str(raised.value) == f"{file}:{place}: The key stands here for a second time in its map."
+
+
+def test_of_keys_that_a_component_writes_twice_the_last_one_counts() -> None:
+    assert parse_document('{"a": 1, "a": 2}', extension="json", file="state.json") == {"a": 2}

@@ -154,14 +154,19 @@ def test_parsing_twice_gives_the_same_dag_version(installation: Installation) ->
 
 
 @pytest.mark.rules("BR-1", "BR-2")
-def test_the_dags_of_another_branch_run_what_stands_in_it(installation: Installation) -> None:
+def test_the_dags_of_another_branch_carry_its_name_and_run_what_stands_in_it(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
     installation.configuration("plain", {})
     installation.configuration("oven", {}, branch="dev")
     assert set(dags(installation)) == {f"{SCRIPT}--plain"}
     installation.variables["DOCKER_RUNNER_BRANCH"] = "dev"
     found = dags(installation)
-    assert set(found) == {f"{SCRIPT}--oven"}
-    assert found[f"{SCRIPT}--oven"].get_task("create_workspace").branch == "dev"
+    assert set(found) == {f"dev--{SCRIPT}--oven"}
+    assert found[f"dev--{SCRIPT}--oven"].get_task("create_workspace").branch == "dev"
+    installation.configuration("other", {}, branch="dev").write_text("{ not even read")
+    monkeypatch.setenv("_AIRFLOW_PARSING_CONTEXT_DAG_ID", f"dev--{SCRIPT}--oven")
+    assert list(dags(installation)) == [f"dev--{SCRIPT}--oven"]
 
 
 @pytest.mark.rules("LC-84", "VR-4")

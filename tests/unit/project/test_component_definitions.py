@@ -39,6 +39,7 @@ def test_a_definition_that_names_only_an_image_gets_these_defaults() -> None:
         "configuration_format": "json",
         "process_timeout": 3600,
         "network": "bridge",
+        "granularity": "steps",
         "forward_token": False,
         "forward_token_details": False,
         "default_bucket": False,
