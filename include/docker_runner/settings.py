@@ -26,6 +26,7 @@ artifacts, without ``new-native-types`` every column is a text.
 
 from __future__ import annotations
 
+import hashlib
 import math
 import os
 import re
@@ -72,6 +73,12 @@ class Settings:
     features: tuple[str, ...] = DEFAULT_FEATURES
     max_export_bytes: int = DEFAULT_MAX_EXPORT_BYTES
     forwarded_token: ForwardedToken = ForwardedToken()
+
+    @property
+    def installation(self) -> str:
+        """Identity of this installation on an engine that several share: who works in the same folders is the same."""
+        return hashlib.sha256(str(self.workspaces.resolve()).encode()).hexdigest()[:12]
+
     defer_after: float | None = DEFAULT_DEFER_AFTER
 
     @classmethod

@@ -80,7 +80,7 @@ def run_action(
         data = folders.make_stage(0, extension=component.extension)
         run = StageRun(row.main, job, row, data, folders.tmp(0), image, timeout_seconds=TIME_LIMIT_SECONDS)
         log = ComponentLog(tools.log.getChild("component"), component)
-        name = container_name(row.main, job, row)
+        name = container_name(row.main, job, row, installation=tools.settings.installation)
         with gelf_of(row.main, name, log=log, redactor=redactor, tools=tools) as gelf:
             outcome = start_and_wait(
                 run,

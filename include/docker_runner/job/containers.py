@@ -29,9 +29,12 @@ from docker_runner.interface.usage import read_usage
 from docker_runner.job.definition import Job, JobDefinition, Stage
 from docker_runner.job.permissions import container_user, hand_over, take_over
 from docker_runner.job.tools import Tools
+from docker_runner.settings import Settings
 
 LABEL_JOB = f"{LABEL_PREFIX}jobId"
 LABEL_ROW = f"{LABEL_PREFIX}rowId"
+# Two installations may run configurations of the same ids on one engine.
+LABEL_INSTALLATION = f"{LABEL_PREFIX}installation"
 # Identity of the folder that the container works in.
 LABEL_ATTEMPT = f"{LABEL_PREFIX}attempt"
 LONGEST_RUN_SECONDS = 86_400
@@ -90,7 +93,7 @@ def start_stage(
     Returns:
         As of :func:`start_container`.
     """
-    spec = _spec(run, environment=environment, uid=tools.settings.container_uid, attempt=attempt)
+    spec = _spec(run, environment=environment, settings=tools.settings, attempt=attempt)
     write_secret(run.data.config_file, config)
     hand_over(spec.user, run.data.root.parent)
     return start_container(tools.engine, spec, log)
@@ -117,7 +120,7 @@ def finish_stage(
         ApplicationError: any other failure (CT-33).
     """
     stage = run.stage
-    spec = _spec(run, environment={}, uid=tools.settings.container_uid)
+    spec = _spec(run, environment={}, settings=tools.settings)
     if spec.user is None:
         take_over(spec, tools.engine)
     usage = _usage(run, tools, redactor=redactor) if stage.is_main else _Usage()
@@ -161,7 +164,7 @@ def start_and_wait(
         on_line: called with every line that it writes.
         tail_characters: how much of the end of each output is kept.
     """
-    spec = _spec(run, environment=environment, uid=tools.settings.container_uid)
+    spec = _spec(run, environment=environment, settings=tools.settings)
     write_secret(run.data.config_file, config)
     hand_over(spec.user, run.data.root.parent)
     try:
@@ -208,19 +211,22 @@ def _usage(run: StageRun, tools: Tools, *, redactor: Redactor) -> _Usage:
 
 def stop_stage(stage: Stage, *, job: Job, row: JobDefinition, tools: Tools) -> int:
     """Stop and remove what an earlier attempt of this stage left running; give the number of containers."""
-    name = f"{LABEL_PREFIX}containerName"
-    labels = job_labels(job, row, container=container_name(stage, job, row))
-    return remove_containers(tools.engine, {LABEL_JOB: job.id, name: labels[name]})
+    installation = tools.settings.installation
+    name = container_name(stage, job, row, installation=installation)
+    labels = job_labels(job, row, container=name, installation=installation)
+    same = (LABEL_JOB, LABEL_INSTALLATION, f"{LABEL_PREFIX}containerName")
+    return remove_containers(tools.engine, {label: labels[label] for label in same})
 
 
-def job_labels(job: Job, row: JobDefinition, *, container: str) -> dict[str, str]:
-    """Labels by which a container is found again (CT-3)."""
+def job_labels(job: Job, row: JobDefinition, *, container: str, installation: str) -> dict[str, str]:
+    """Labels by which a container is found again (CT-3); ``installation`` is :attr:`Settings.installation`."""
     labels = {
         "jobId": job.id,
         "runId": row.identity.run_id or "norunid",
         "rowId": row.row_id,
         "containerName": container,
         "projectId": row.identity.project_id,
+        "installation": installation,
     }
     return {f"{LABEL_PREFIX}{name}": value for name, value in labels.items()}
 
@@ -246,27 +252,28 @@ def unknown_size(row: JobDefinition) -> str:
     return "" if size in SIZES else size
 
 
-def container_name(stage: Stage, job: Job, row: JobDefinition) -> str:
+def container_name(stage: Stage, job: Job, row: JobDefinition, *, installation: str) -> str:
     """A name that says whose container it is and that a later attempt makes again (CT-2)."""
     position = row.stages.index(stage)
-    identity = sha256(json.dumps([job.id, row.row_id, position]).encode()).hexdigest()[:8]
+    identity = sha256(json.dumps([installation, job.id, row.row_id, position]).encode()).hexdigest()[:8]
     parts = (job.id, row.row_id, str(position), stage.component.sanitized_id, identity)
     return re.sub(r"[^a-zA-Z0-9_.-]+", "-", "-".join(parts)).strip("-.")
 
 
-def _spec(run: StageRun, *, environment: dict[str, str], uid: int, attempt: str = "") -> ContainerSpec:
+def _spec(run: StageRun, *, environment: dict[str, str], settings: Settings, attempt: str = "") -> ContainerSpec:
     stage, row = run.stage, run.row
     memory, cpus = size_limits(stage, row)
-    name = container_name(stage, run.job, row)
+    name = container_name(stage, run.job, row, installation=settings.installation)
+    labels = job_labels(run.job, row, container=name, installation=settings.installation)
     features = stage.component.features
     return ContainerSpec(
         name=name,
         image=run.image.id,
-        labels={**job_labels(run.job, row, container=name), **({LABEL_ATTEMPT: attempt} if attempt else {})},
+        labels={**labels, **({LABEL_ATTEMPT: attempt} if attempt else {})},
         environment=environment,
         data=run.data.root,
         tmp=run.tmp,
-        user=None if "container-root-user" in features else container_user(uid),
+        user=None if "container-root-user" in features else container_user(settings.container_uid),
         memory_bytes=memory,
         memory_swap_bytes=memory if "no-swap" in features else None,
         cpus=cpus,

@@ -113,8 +113,10 @@ def release_stage(position: int, *, job: Job, row: JobDefinition, folders: RowWo
     """A container's outcome is known for good: remove it, and what is left of its secrets (CT-9)."""
     stage = row.stages[position]
     folders.data(position, extension=stage.component.extension).remove_secrets()
-    name = container_name(stage, job, row)
-    remove_container(tools.engine, name, labels=job_labels(job, row, container=name))
+    installation = tools.settings.installation
+    name = container_name(stage, job, row, installation=installation)
+    labels = job_labels(job, row, container=name, installation=installation)
+    remove_container(tools.engine, name, labels=labels)
 
 
 def _gelf(
@@ -130,7 +132,7 @@ def _gelf(
     if state is not None and not state.running:
         return nullcontext({})
     port = _record(run, folders).gelf_port if state else 0
-    name = container_name(run.stage, run.job, run.row)
+    name = container_name(run.stage, run.job, run.row, installation=tools.settings.installation)
     return gelf_of(run.stage, name, log=lines, redactor=redactor, tools=tools, port=port)
 
 
@@ -186,7 +188,7 @@ def _watch(
         tools.engine,
         container_id,
         log,
-        name=container_name(run.stage, run.job, run.row),
+        name=container_name(run.stage, run.job, run.row, installation=tools.settings.installation),
         timeout_seconds=run.time_limit,
         leaving=following.leaving,
         on_progress=lambda: replace(record, shown=log.shown).write(folders.stage(position)),

@@ -17,7 +17,7 @@ from docker_runner.errors import ApplicationError, EngineError
 from docker_runner.interface.config_file import rendered
 from docker_runner.interface.environment import refuse_missing_token
 from docker_runner.job.config import secrets_of, stage_config
-from docker_runner.job.containers import LABEL_JOB, LABEL_ROW, SIZES, unknown_size
+from docker_runner.job.containers import LABEL_INSTALLATION, LABEL_JOB, LABEL_ROW, SIZES, unknown_size
 from docker_runner.job.definition import Job, JobDefinition
 from docker_runner.job.discretion import discreet
 from docker_runner.job.images import pull_images
@@ -258,7 +258,8 @@ def stop_containers(job_id: str, tools: Tools, *, row_id: str | None = None) -> 
         row_id: only those of this row; of all rows by default.
     """
     row = {} if row_id is None else {LABEL_ROW: row_id}
-    return engine_stop_containers(tools.engine, {LABEL_JOB: job_id, **row})
+    labels = {LABEL_JOB: job_id, LABEL_INSTALLATION: tools.settings.installation, **row}
+    return engine_stop_containers(tools.engine, labels)
 
 
 _ROW_STEPS: Mapping[Kind, Callable[[RowWork], Manifest]] = {

@@ -124,7 +124,9 @@ def _found(run: StageRun, folders: RowWorkspace, following: Following, tools: To
     record = RunRecord.read(folders.stage(position))
     if record is None or not following.series or record.series != following.series:
         return None
-    state = find_container(tools.engine, container_name(run.stage, run.job, run.row))
+    state = find_container(
+        tools.engine, container_name(run.stage, run.job, run.row, installation=tools.settings.installation)
+    )
     if state is None or state.labels.get(LABEL_ATTEMPT) != folders.attempt(position):
         return None
     if state.running:

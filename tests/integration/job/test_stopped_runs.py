@@ -51,6 +51,27 @@ def test_a_run_that_is_told_to_end_leaves_no_container_and_no_secret_behind(
     assert installation.workspaces == []
 
 
+@pytest.mark.rules("CT-2", "CT-9")
+def test_two_installations_on_one_engine_leave_each_others_containers_alone(
+    installation: Installation, tmp_path: Path
+) -> None:
+    name = f"twice-{os.getpid()}"
+    other = Installation(tmp_path / "other")
+    command = [str(Path(sys.executable).with_name("docker-runner")), "run", f"{SCRIPT}/{name}"]
+    installation.script(name, "import time; print('begun', flush=True); time.sleep(60)")
+    other.script(name, "print('done')")
+    with subprocess.Popen(
+        command, env={**os.environ, **installation.environment}, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stderr is not None
+        assert any("begun" in line for line in process.stderr)
+        assert other.command("run", f"{SCRIPT}/{name}").returncode == 0
+        still_running = running(name)
+        process.terminate()
+        process.stderr.read()
+    assert len(still_running) == 1
+
+
 def test_a_folder_that_cannot_be_written_is_named_without_a_traceback(
     installation: Installation, tmp_path: Path
 ) -> None:

@@ -94,7 +94,9 @@ class Run:
     @property
     def container(self) -> str:
         job = self.workspace.job()
-        return container_name(job.rows[0].stages[0], job, job.rows[0])
+        return container_name(
+            job.rows[0].stages[0], job, job.rows[0], installation=self.installation.settings.installation
+        )
 
     @property
     def record(self) -> RunRecord | None:

@@ -67,13 +67,16 @@ def test_names_and_labels_say_whose_container_it_is(built: ProjectBuilder) -> No
     twice = [{"definition": {"component": "vendor.processor"}}] * 2
     built.configuration({"processors": {"after": twice}}, rows={"ř 1": {}, "b": {}})
     job = built.job()
-    names = [container_name(stage, job, row) for row in job.rows for stage in row.stages]
+    names = [container_name(stage, job, row, installation="here") for row in job.rows for stage in row.stages]
     assert re.fullmatch(r"vendor\.ex-foo\.main-b-0-vendor-ex-foo-[0-9a-f]{8}", names[0])
     assert len(set(names)) == 6
     assert all(re.fullmatch(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+", name) for name in names)
-    assert container_name(job.rows[0].main, built.job(), job.rows[0]) == names[0]
+    assert container_name(job.rows[0].main, built.job(), job.rows[0], installation="here") == names[0]
+    # Another installation on the same engine runs a configuration of the same ids.
+    assert container_name(job.rows[0].main, job, job.rows[0], installation="there") != names[0]
     prefix = "com.keboola.docker-runner."
-    assert job_labels(job, job.rows[0], container=names[0]) == {
+    assert job_labels(job, job.rows[0], container=names[0], installation="here") == {
         f"{prefix}jobId": "vendor.ex-foo.main", f"{prefix}runId": "42", f"{prefix}rowId": "b",
         f"{prefix}containerName": names[0], f"{prefix}projectId": "",
+        f"{prefix}installation": "here",
     }  # fmt: skip
