@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from docker_runner.documents import falsy
 from docker_runner.errors import ConfigurationError
 
 
@@ -31,10 +32,11 @@ def render(configuration: dict[str, Any], values: Mapping[str, str]) -> tuple[di
     template = json.dumps(configuration, ensure_ascii=False)
     _refuse_open_end(template)
     renderer = pystache.Renderer(escape=_json_escaped, missing_tags=MissingTags.strict, partials={})
+    given = {name: _Value(value) for name, value in values.items()}
     missing: list[str] = []
     while True:
         try:
-            text = renderer.render(template, {**values, **_empty(missing)})
+            text = renderer.render(template, {**given, **_empty(missing)})
             break
         except KeyNotFoundError as error:
             if '"' in error.key or error.key in missing:
@@ -57,6 +59,15 @@ def render(configuration: dict[str, Any], values: Mapping[str, str]) -> tuple[di
             "keep quotes and line ends safe."
         ) from None
     return rendered, []
+
+
+class _Value(str):
+    """The text of a variable; sections take ``0`` for false, as everywhere in configurations and in PHP."""
+
+    __slots__ = ()
+
+    def __bool__(self) -> bool:
+        return not falsy(str(self))
 
 
 def _refuse_open_end(template: str) -> None:

@@ -110,6 +110,17 @@ def test_quotes_and_line_ends_in_a_value_arrive_unchanged(shop: ProjectBuilder) 
             replaced(shop, {"t": raw}, values)
 
 
+@pytest.mark.rules("VR-8", "VR-10")
+@pytest.mark.parametrize(
+    ("value", "text"), [("0", "0 off"), (0, "0 off"), ("1", "1 on"), ("00", "00 on"), (False, "false on")]
+)
+def test_a_section_takes_zero_for_false_and_any_other_value_for_true(
+    shop: ProjectBuilder, value: Any, text: str
+) -> None:
+    template = "{{a}} {{#a}}on{{/a}}{{^a}}off{{/a}}"
+    assert replaced(shop, template, VariableValues(inline={"a": value, "b": "1"}))[0] == text
+
+
 @pytest.mark.rules("VR-9")
 @given(st.text(), st.text(alphabet=st.characters(exclude_characters="{}")))
 def test_any_value_arrives_unchanged_in_double_braces(value: str, around: str) -> None:
