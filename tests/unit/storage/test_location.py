@@ -10,26 +10,31 @@ import pytest
 
 from docker_runner.errors import UserError
 from docker_runner.storage import open_storage
+from docker_runner.storage.lake.blobs import FolderContents
 from docker_runner.storage.lake.location import parse_location
 
 
 def test_tables_and_files_lie_beside_the_catalogue() -> None:
     location = parse_location("ducklake:sqlite:/lake/catalog.sqlite")
-    assert location.catalog == Path("/lake/catalog.sqlite")
-    assert location.tables == Path("/lake/tables")
-    assert location.files == Path("/lake/files")
+    assert str(location.catalog) == "/lake/catalog.sqlite"
+    assert location.tables == "/lake/tables"
+    assert location.files == FolderContents(Path("/lake/files"))
 
 
-def test_the_tables_folder_can_be_elsewhere() -> None:
-    assert parse_location("ducklake:sqlite:/lake/c.sqlite?data_path=/big/disk").tables == Path("/big/disk")
+def test_the_data_can_be_elsewhere() -> None:
+    location = parse_location("ducklake:sqlite:/lake/c.sqlite?data_path=/big/disk")
+    assert (location.tables, location.files) == ("/big/disk/tables", FolderContents(Path("/big/disk/files")))
 
 
 @pytest.mark.parametrize(
     ("uri", "problem"),
     [
         ("postgresql://host/db", "is not the URI of a Storage"),
-        ("ducklake:sqlite:", "it names no catalogue file"),
-        ("ducklake:sqlite:/a?data_pth=/b", "unknown option data_pth"),
+        ("ducklake:sqlite:", "names no catalogue file"),
+        ("ducklake:sqlite:/a?data_pth=/b", "unknown option: data_pth"),
+        ("ducklake:sqlite:/a?data_path=ftp://host/b", "expected is s3://bucket/prefix"),
+        ("ducklake:postgres:dbname=lake", "needs a data_path that all machines can reach"),
+        ("ducklake:postgres:dbnam=lake?data_path=/shared", "libpq's keywords and values"),
         ("ducklake:sqlite:/a[1]/c.sqlite", "must not contain"),
         ("", "is not the URI of a Storage"),
     ],

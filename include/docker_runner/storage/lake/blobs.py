@@ -5,16 +5,42 @@ from __future__ import annotations
 import os
 import shutil
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Protocol
 
 from docker_runner.errors import UserError
 from docker_runner.storage.base import FileUpload, StoredFile
 from docker_runner.storage.lake.csv_source import source_files
+from docker_runner.storage.lake.object_storage import ObjectStorage
 
 MAX_AGE_DAYS = 15
 """Age at which files that are not permanent may be removed (OF-5)."""
+
+_CHUNK_BYTES = 8 << 20
+_MAX_PARTS = 9000  # object storage takes 10,000
+
+
+class Contents(Protocol):
+    """Where contents are kept. A path is ``ab/abcdef…``; a sliced file is a folder of its slices."""
+
+    def write(self, source: Path, path: str) -> int:
+        """Copy a file to a path; gives its size in bytes. It survives the machine when this returns."""
+
+    def make_folder(self, path: str) -> None:
+        """Have a folder at a path, also when nothing will be written to it."""
+
+    def fetch(self, path: str, target: Path, *, sliced: bool) -> None:
+        """Write a content to a path; a sliced file becomes a folder. What was there before is replaced."""
+
+    def remove(self, path: str) -> None:
+        """Remove a content, if it is there."""
+
+    def older_than(self, moment: datetime) -> Iterator[str]:
+        """Paths of all contents of which nothing was written since."""
 
 
 @dataclass(frozen=True)
@@ -22,12 +48,11 @@ class StoredContent:
     """The content of a new file, in place.
 
     Attributes:
-        folder: folder of all contents.
-        path: where it lies in that folder; a sliced file is a folder.
+        path: where it lies in ``contents``; a sliced file is a folder.
     """
 
     upload: FileUpload
-    folder: Path
+    contents: Contents
     path: str
     size_bytes: int
     sliced: bool
@@ -49,10 +74,10 @@ class StoredContent:
 
     def remove(self) -> None:
         """Remove the content again."""
-        remove(self.folder / self.path)
+        self.contents.remove(self.path)
 
 
-def store(folder: Path, upload: FileUpload) -> StoredContent:
+def store(contents: Contents, upload: FileUpload) -> StoredContent:
     """Copy a file, or a folder of slices, to where contents are kept.
 
     Raises:
@@ -64,42 +89,135 @@ def store(folder: Path, upload: FileUpload) -> StoredContent:
     sliced = upload.source.is_dir()
     key = uuid.uuid4().hex
     path = f"{key[:2]}/{key}"
-    target = folder / path
     try:
-        (target if sliced else target.parent).mkdir(parents=True, exist_ok=True)
-        size = sum(_copy(source, target / source.name if sliced else target) for source in sources)
+        if sliced:
+            contents.make_folder(path)
+        size = sum(contents.write(source, f"{path}/{source.name}" if sliced else path) for source in sources)
     except BaseException:
-        remove(target)
+        contents.remove(path)
         raise
-    return StoredContent(upload, folder, path, size, sliced)
+    return StoredContent(upload, contents, path, size, sliced)
 
 
-def fetch(content: Path, target: Path) -> None:
-    """Write a content to a path; a sliced file becomes a folder. What was there before is replaced."""
+@dataclass(frozen=True)
+class FolderContents:
+    """Contents in a folder."""
+
+    folder: Path
+
+    def write(self, source: Path, path: str) -> int:
+        """Copy a file to a path; gives its size in bytes. It survives the machine when this returns."""
+        target = self.folder / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with source.open("rb") as reading, target.open("xb") as writing:
+            shutil.copyfileobj(reading, writing, 1 << 20)
+            writing.flush()
+            os.fsync(writing.fileno())
+            return writing.tell()
+
+    def make_folder(self, path: str) -> None:
+        """Have a folder at a path, also when nothing will be written to it."""
+        (self.folder / path).mkdir(parents=True, exist_ok=True)
+
+    def fetch(self, path: str, target: Path, *, sliced: bool) -> None:
+        """Write a content to a path; a sliced file becomes a folder. What was there before is replaced."""
+        with _replacing(target, sliced=sliced) as part:
+            if sliced:
+                shutil.copytree(self.folder / path, part)
+            else:
+                shutil.copyfile(self.folder / path, part)
+
+    def remove(self, path: str) -> None:
+        """Remove a content, if it is there."""
+        _remove(self.folder / path)
+
+    def older_than(self, moment: datetime) -> Iterator[str]:
+        """Paths of all contents of which nothing was written since."""
+        for path in self.folder.glob("*/*"):
+            if path.stat().st_mtime < moment.timestamp():
+                yield str(path.relative_to(self.folder))
+
+
+@dataclass(frozen=True)
+class ObjectContents:
+    """Contents in object storage, below ``files/``. They go both ways in parts, never as a whole in memory."""
+
+    storage: ObjectStorage
+
+    def write(self, source: Path, path: str) -> int:
+        """Copy a file to a path; gives its size in bytes. It survives the machine when this returns."""
+        import obstore
+
+        size = source.stat().st_size
+        with self.storage.errors():
+            chunk = max(_CHUNK_BYTES, size // _MAX_PARTS)
+            obstore.put(self.storage.store(), f"files/{path}", source, chunk_size=chunk, max_concurrency=4)
+        return size
+
+    def make_folder(self, path: str) -> None:
+        """There are no folders in object storage."""
+
+    def fetch(self, path: str, target: Path, *, sliced: bool) -> None:
+        """Write a content to a path; a sliced file becomes a folder. What was there before is replaced."""
+        with self.storage.errors(), _replacing(target, sliced=sliced) as part:
+            if not sliced:
+                self._download(f"files/{path}", part)
+                return
+            part.mkdir()
+            for key in self._keys(path):
+                self._download(key, part / key.rpartition("/")[2])
+
+    def remove(self, path: str) -> None:
+        """Remove a content, if it is there."""
+        import obstore
+
+        with self.storage.errors():
+            store = self.storage.store()
+            # One by one: Google has no call for many.
+            for key in [*self._keys(path), f"files/{path}"]:
+                with suppress(FileNotFoundError):
+                    obstore.delete(store, key)
+
+    def older_than(self, moment: datetime) -> Iterator[str]:
+        """Paths of all contents of which nothing was written since."""
+        import obstore
+
+        newest: dict[str, datetime] = {}
+        with self.storage.errors():
+            for batch in obstore.list(self.storage.store(), "files"):
+                for item in batch:
+                    path = "/".join(item["path"].split("/")[1:3])
+                    newest[path] = max(item["last_modified"], newest.get(path, datetime.min.replace(tzinfo=UTC)))
+        yield from (path for path, modified in newest.items() if modified < moment)
+
+    def _keys(self, path: str) -> list[str]:
+        import obstore
+
+        return [item["path"] for batch in obstore.list(self.storage.store(), f"files/{path}") for item in batch]
+
+    def _download(self, key: str, target: Path) -> None:
+        import obstore
+
+        with target.open("xb") as writing:
+            for chunk in obstore.get(self.storage.store(), key).stream(min_chunk_size=1 << 20):
+                writing.write(chunk)
+
+
+@contextmanager
+def _replacing(target: Path, *, sliced: bool) -> Iterator[Path]:
+    """A path to write to, which takes the place of the target at the end."""
     part = target.with_name(f".{uuid.uuid4().hex}.part")
     try:
-        if content.is_dir():
-            shutil.copytree(content, part)
-        else:
-            shutil.copyfile(content, part)
-        if target.is_dir() or content.is_dir():
-            remove(target)
+        yield part
+        if target.is_dir() or sliced:
+            _remove(target)
         part.replace(target)
     finally:
-        remove(part)
+        _remove(part)
 
 
-def remove(path: Path) -> None:
-    """Remove a file or folder, if it is there."""
+def _remove(path: Path) -> None:
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:
         path.unlink(missing_ok=True)
-
-
-def _copy(source: Path, target: Path) -> int:
-    with source.open("rb") as reading, target.open("xb") as writing:
-        shutil.copyfileobj(reading, writing, 1 << 20)
-        writing.flush()
-        os.fsync(writing.fileno())  # a commit that is answered must not lose content with the machine
-        return writing.tell()

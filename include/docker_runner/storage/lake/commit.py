@@ -7,17 +7,21 @@ import json
 from collections.abc import Mapping
 from contextlib import ExitStack
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from docker_runner.errors import NotFoundError, UserError
 from docker_runner.storage.base import Commit, Committed, LoadedTable, StoredFile, Table, TableLoad
-from docker_runner.storage.lake import blobs, documents, sql
+from docker_runner.storage.lake import blobs, documents, lock_names, sql
 from docker_runner.storage.lake.connection import Connection
 from docker_runner.storage.lake.csv_source import open_source
 from docker_runner.storage.lake.load import TableWriter
-from docker_runner.storage.lake.records import Kind, find, put
+from docker_runner.storage.lake.records import Kind, find, next_file_id, put
 from docker_runner.storage.lake.staging import StagedTable
 from docker_runner.storage.lake.structure import expected_conversion
 from docker_runner.storage.names import split_table_id
+
+if TYPE_CHECKING:
+    from tenacity import Retrying
 
 
 def commit(connection: Connection, wanted: Commit) -> Committed:
@@ -53,13 +57,29 @@ def _commit_new(connection: Connection, wanted: Commit) -> Committed:
             except UserError as error:
                 raise UserError(f"File {upload.name}: {error}") from error
             on_failure.callback(contents[-1].remove)
-        with connection.writing():
-            done = _done_before(connection, wanted.key)
-            if done is not None:
-                return done
-            committed = _write(connection, wanted, staged, contents)
-        on_failure.pop_all()
+        for attempt in _attempts():
+            with attempt, connection.writing(lock_names.commit(connection.run, wanted)):
+                done = _done_before(connection, wanted.key)
+                if done is not None:
+                    return done
+                committed = _write(connection, wanted, staged, contents)
+                # A connection that breaks while the catalogue commits leaves open whether it did: contents that turn
+                # out to belong to nothing are removed by housekeeping.
+                on_failure.pop_all()
     return committed
+
+
+def _attempts() -> Retrying:
+    """Repeats a commit that met another one; that can only come from a writer that does not take our locks."""
+    import duckdb
+    from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
+
+    return Retrying(
+        retry=retry_if_exception_type(duckdb.TransactionException),
+        stop=stop_after_attempt(5),
+        wait=wait_random_exponential(multiplier=0.1, max=5),
+        reraise=True,
+    )
 
 
 def _stage(connection: Connection, loads: tuple[TableLoad, ...]) -> list[StagedTable]:
@@ -94,7 +114,7 @@ def _write(
     put(connection.run, Kind.STATES, {documents.state_id(key): dict(state) for key, state in wanted.state.items()})
     committed = Committed(tuple(loaded), tuple(files))
     done = {"committed": now.isoformat(), **documents.committed_document(committed)}
-    put(connection.run, Kind.COMMITS, {wanted.key: done}, new=True)
+    put(connection.run, Kind.COMMITS, {wanted.key: done})
     return committed
 
 
@@ -117,7 +137,7 @@ def _write_tables(
     if problems:
         raise UserError("\n".join(problems))
     changed = {table_id: documents.table_document(table) for table_id, table in tables.items()}
-    put(connection.run, Kind.TABLES, changed, new=not present)
+    put(connection.run, Kind.TABLES, changed)
     _add_buckets(connection, [load for load in loads if load.table_id not in present], now)
     return loaded
 
@@ -163,7 +183,7 @@ def _add_buckets(connection: Connection, loads: list[TableLoad], now: datetime) 
         for bucket, load in sorted(makers.items())
         if bucket not in present
     }
-    put(connection.run, Kind.BUCKETS, created, new=True)
+    put(connection.run, Kind.BUCKETS, created)
 
 
 def _write_files(
@@ -182,13 +202,12 @@ def _write_files(
     put(connection.run, Kind.FILES, changed)
     if not contents:
         return []
-    first = connection.count(f"SELECT coalesce(max(id), 0) + 1 FROM {Kind.FILES.table}")
+    first = next_file_id(connection.run)
     files = [content.record(file_id, now) for file_id, content in enumerate(contents, start=first)]
     stored = zip(files, contents, strict=True)
     put(
         connection.run,
         Kind.FILES,
         {file.id: documents.file_document(file, content.path) for file, content in stored},
-        new=True,
     )
     return files

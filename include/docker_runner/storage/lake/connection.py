@@ -5,21 +5,20 @@ from __future__ import annotations
 import importlib.util
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from docker_runner.errors import StorageError, UserError
-from docker_runner.storage.lake import records
+from docker_runner.storage.lake import records, sql
 from docker_runner.storage.lake.location import Location
+from docker_runner.storage.lake.object_storage import ObjectStorage, hide_secrets
 from docker_runner.storage.lake.scratch import Scratch, remove_abandoned
 
 if TYPE_CHECKING:
     import duckdb
 
-_EXTENSIONS = ("ducklake", "sqlite_scanner")
-_LOCK_TIMEOUT_SECONDS = 1800
 # Measured with 512 MB: an upsert of 400 columns works with two threads, of 1000 columns with one.
 _COLUMNS_IN_MEMORY = 1000
 _MEMORY_VARIABLE = "DOCKER_RUNNER_STORAGE_MEMORY"
@@ -32,14 +31,30 @@ class Connection:
         self.location = location
         self.scratch = Scratch(location)
         try:
+            if isinstance(location.data, ObjectStorage):
+                location.data.check()
             if not location.catalog.exists():
                 _create(location)
-            self._duckdb = _connect(self.scratch)
+            self._duckdb = _connect(location, self.scratch)
             self._duckdb.execute(location.attach_statement())
-        except OSError as error:
-            raise StorageError(f"The Storage at {location.catalog} cannot be opened: {error}") from error
-        except _duckdb_error() as error:
-            raise StorageError(f"The Storage at {location.catalog} cannot be opened: {error}") from error
+            self._complete()
+        except (OSError, _duckdb_error()) as error:
+            problem = hide_secrets(f"The Storage at {location.catalog} cannot be opened: {error}")
+            raise StorageError(problem) from None
+
+    def _complete(self) -> None:
+        """See that the lake's data is where the URI says, and make the tables that an earlier version did not have."""
+        ((path,),) = self.run(f"SELECT value FROM {sql.CATALOG}.ducklake_metadata WHERE key = 'data_path'")  # noqa: S608
+        known = str(path).rstrip("/")
+        if not self.location.movable and known != self.location.tables:
+            raise UserError(
+                f"The data of the Storage at {self.location.catalog} lies in {known.removesuffix('/tables')}, not in "
+                f"{self.location.data}: correct data_path in the URI. When the data was moved, change 'data_path' in "
+                "the catalogue's table ducklake_metadata."
+            )
+        if records.missing_kinds(self.run):
+            with self.locked():
+                records.create(self.run)
 
     def run(self, statement: str, parameters: list[object] | None = None) -> list[tuple[object, ...]]:
         """Run one statement.
@@ -60,11 +75,16 @@ class Connection:
         self.run(f"SET threads = {max(1, min(_cores(), _COLUMNS_IN_MEMORY // max(1, columns)))}")
 
     @contextmanager
-    def transaction(self) -> Iterator[None]:
-        """A transaction: committed at the end of the block, undone when it raises."""
+    def transaction(self, before_commit: Callable[[], None] = lambda: None) -> Iterator[None]:
+        """A transaction: committed at the end of the block, undone when it raises.
+
+        Args:
+            before_commit: called at the end of the block; the transaction is undone when it raises.
+        """
         self.run("BEGIN TRANSACTION")
         try:
             yield
+            before_commit()
             self.run("COMMIT")
         except BaseException:
             # A failed COMMIT has ended the transaction already.
@@ -73,16 +93,21 @@ class Connection:
             raise
 
     @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Keep other writers out."""
-        with _lock(self.location):
+    def locked(self, names: Collection[str] | None = None) -> Iterator[Callable[[], None]]:
+        """Keep other writers out; gives what to call before a transaction is committed.
+
+        Args:
+            names: of what is written, as :mod:`docker_runner.storage.lake.lock_names` has them: writers of the same
+                names wait for each other. By default, all wait.
+        """
+        with self.location.catalog.locked(names) as confirm:
             remove_abandoned(self.location)
-            yield
+            yield confirm
 
     @contextmanager
-    def writing(self) -> Iterator[None]:
-        """The lake's one write transaction."""
-        with self.locked(), self.transaction():
+    def writing(self, names: Collection[str] | None = None) -> Iterator[None]:
+        """A write transaction, while other writers are kept out as :meth:`locked` does."""
+        with self.locked(names) as confirm, self.transaction(before_commit=confirm):
             yield
 
     def close(self) -> None:
@@ -101,7 +126,7 @@ def storage_errors() -> Iterator[None]:
     except duckdb.OutOfMemoryException as error:
         raise StorageError(f"Storage needs more memory: set {_MEMORY_VARIABLE} to more than it is. {error}") from error
     except (duckdb.Error, OSError) as error:
-        raise StorageError(f"Storage failed: {error}") from error
+        raise StorageError(hide_secrets(f"Storage failed: {error}")) from None
 
 
 def _duckdb_error() -> type[Exception]:
@@ -110,21 +135,7 @@ def _duckdb_error() -> type[Exception]:
     return duckdb.Error
 
 
-@contextmanager
-def _lock(location: Location) -> Iterator[None]:
-    from filelock import FileLock, Timeout
-
-    location.lock.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with FileLock(location.lock, timeout=_LOCK_TIMEOUT_SECONDS, poll_interval=0.01):
-            yield
-    except Timeout as error:
-        raise StorageError(
-            f"Another process has been writing to the Storage for {_LOCK_TIMEOUT_SECONDS} s; it holds {location.lock}."
-        ) from error
-
-
-def _connect(scratch: Scratch) -> duckdb.DuckDBPyConnection:
+def _connect(location: Location, scratch: Scratch) -> duckdb.DuckDBPyConnection:
     import duckdb
 
     memory = os.environ.get(_MEMORY_VARIABLE) or "512MB"
@@ -144,8 +155,10 @@ def _connect(scratch: Scratch) -> duckdb.DuckDBPyConnection:
             "allow_unsigned_extensions": True,
         },
     )
-    for extension in _EXTENSIONS:
+    for extension in location.extensions:
         connection.execute(f"LOAD '{_extension_file(extension, duckdb.__version__)}'")
+    for statement in location.settings:
+        connection.execute(statement)
     return connection
 
 
@@ -161,20 +174,14 @@ def _extension_file(extension: str, version: str) -> Path:
 
 
 def _create(location: Location) -> None:
-    """Make a new lake under another name and move it into place, so that nobody sees half of one."""
-    with _lock(location):
-        if location.catalog.exists():
-            return  # another process was faster
-        unfinished = location.catalog.with_name(location.catalog.name + ".new")
-        for leftover in unfinished.parent.glob(unfinished.name + "*"):
-            leftover.unlink()
-        for folder in (location.tables, location.files, location.scratch):
-            folder.mkdir(parents=True, exist_ok=True)
-        connection = _connect(Scratch(location))
+    """Make a new lake, in such a way that nobody sees half of one."""
+    with location.catalog.creating() as address:
+        if address is None:
+            return
+        location.make_folders()
+        connection = _connect(location, Scratch(location))
         try:
-            connection.execute(location.attach_statement(unfinished))
-            for statement in records.SCHEMA:
-                connection.execute(statement)
+            connection.execute(location.attach_statement(address))
+            records.create(lambda statement: connection.execute(statement).fetchall())
         finally:
             connection.close()
-        unfinished.rename(location.catalog)

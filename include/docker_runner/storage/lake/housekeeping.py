@@ -3,18 +3,16 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from docker_runner.storage.lake import blobs, sql
+from docker_runner.storage.lake import sql
 from docker_runner.storage.lake.connection import Connection
-from docker_runner.storage.lake.records import Document, Kind, delete, find
+from docker_runner.storage.lake.records import Document, Kind, delete, find, remove_replaced
 
 # A reader that started before may still read files that are not needed any more, and the new files of a writer at work
 # are not known yet. Neither takes a day.
 _GRACE = timedelta(days=1)
-_CATALOG = f"__ducklake_metadata_{sql.LAKE}"
 
 
 @dataclass(frozen=True)
@@ -37,9 +35,9 @@ def tidy(connection: Connection, *, keep: timedelta) -> Tidied:
         connection.run(f"CALL ducklake_merge_adjacent_files({sql.text(sql.LAKE)})")
         with connection.transaction():
             _remove_expired_files(connection, now)
-            connection.run(
-                f"DELETE FROM {Kind.COMMITS.table} WHERE (document->>'committed')::TIMESTAMPTZ < {sql.time(now - keep)}"
-            )
+            _forget_commits(connection, now - keep)
+            for kind in Kind:
+                remove_replaced(connection.run, kind)
         _call(connection, "ducklake_expire_snapshots", now - keep)
         _remove_earlier_records(connection)
         table_files = _call(connection, "ducklake_cleanup_old_files", now - min(keep, _GRACE))
@@ -64,24 +62,26 @@ def _remove_expired_files(connection: Connection, now: datetime) -> None:
         delete(connection.run, Kind.FILES, expired)
 
 
+def _forget_commits(connection: Connection, before: datetime) -> None:
+    rows = connection.run(
+        f"SELECT id FROM {Kind.COMMITS.table} WHERE (document->>'committed')::TIMESTAMPTZ < {sql.time(before)}"
+    )
+    delete(connection.run, Kind.COMMITS, [row[0] for row in rows])
+
+
 def _remove_earlier_records(connection: Connection) -> None:
     """Remove records that no kept state of the lake shows; DuckLake itself never removes such rows."""
-    ((oldest,),) = connection.run(f"SELECT min(snapshot_id) FROM {_CATALOG}.ducklake_snapshot")
-    tables = connection.run(f"SELECT table_name FROM {_CATALOG}.ducklake_inlined_data_tables")
+    ((oldest,),) = connection.run(f"SELECT min(snapshot_id) FROM {sql.CATALOG}.ducklake_snapshot")
+    tables = connection.run(f"SELECT table_name FROM {sql.CATALOG}.ducklake_inlined_data_tables")
     for (table,) in tables:
-        connection.run(f"DELETE FROM {_CATALOG}.{sql.name(str(table))} WHERE end_snapshot <= {oldest}")
+        connection.run(f"DELETE FROM {sql.CATALOG}.{sql.name(str(table))} WHERE end_snapshot <= {oldest}")
 
 
 def _remove_unknown_contents(connection: Connection) -> int:
     """Remove contents that no stored file refers to and that no writer at work can have put there."""
     known = {document["content"] for document in find(connection.run, Kind.FILES).values()}
-    folder = connection.location.files
-    oldest = time.time() - _GRACE.total_seconds()
-    unknown = [
-        path
-        for path in folder.glob("*/*")
-        if str(path.relative_to(folder)) not in known and path.stat().st_mtime < oldest
-    ]
+    contents = connection.location.files
+    unknown = [path for path in contents.older_than(datetime.now(UTC) - _GRACE) if path not in known]
     for path in unknown:
-        blobs.remove(path)
+        contents.remove(path)
     return len(unknown)

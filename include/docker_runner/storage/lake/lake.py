@@ -25,7 +25,7 @@ from docker_runner.storage.base import (
     Table,
     Where,
 )
-from docker_runner.storage.lake import blobs, documents, sql
+from docker_runner.storage.lake import documents, lock_names, sql
 from docker_runner.storage.lake.commit import commit
 from docker_runner.storage.lake.connection import Connection, storage_errors
 from docker_runner.storage.lake.export import export
@@ -115,8 +115,9 @@ class Lake:
             found = find(run, Kind.FILES, [file_id])
             if not found:
                 raise NotFoundError(f"There is no file {file_id} in Storage.")
-            blobs.fetch(self._connection.location.files / found[file_id]["content"], target)
-            return documents.read_file(file_id, found[file_id])
+            file = documents.read_file(file_id, found[file_id])
+            self._connection.location.files.fetch(found[file_id]["content"], target, sliced=file.is_sliced)
+            return file
 
     def state(self, key: StateKey) -> dict[str, Any]:
         """The stored state document; an empty one when there is none."""
@@ -131,7 +132,7 @@ class Lake:
 
     def drop_table(self, table_id: str) -> None:
         """Remove a table and its rows."""
-        with self._one_at_a_time, storage_errors(), self._connection.writing():
+        with self._one_at_a_time, storage_errors(), self._connection.writing(lock_names.table(table_id)):
             self._table(table_id)
             self._connection.run(f"DROP TABLE {sql.table(table_id)}")
             delete(self._connection.run, Kind.TABLES, [table_id])
@@ -179,9 +180,9 @@ class Lake:
         """Bytes of the Parquet files of each table."""
         rows = self._connection.run(
             "SELECT s.schema_name || '.' || t.table_name, sum(f.file_size_bytes)::BIGINT "
-            "FROM __ducklake_metadata_lake.ducklake_data_file AS f "
-            "JOIN __ducklake_metadata_lake.ducklake_table AS t USING (table_id) "
-            "JOIN __ducklake_metadata_lake.ducklake_schema AS s USING (schema_id) "
+            f"FROM {sql.CATALOG}.ducklake_data_file AS f "
+            f"JOIN {sql.CATALOG}.ducklake_table AS t USING (table_id) "
+            f"JOIN {sql.CATALOG}.ducklake_schema AS s USING (schema_id) "
             "WHERE f.end_snapshot IS NULL AND t.end_snapshot IS NULL GROUP BY ALL"
         )
         return {str(table_id): int(str(size)) for table_id, size in rows}

@@ -1,71 +1,142 @@
-"""Where a lake is: its URI, and what differs from catalogue to catalogue."""
+"""Where a lake is: its URI, its catalogue, and where its data lies."""
 
 from __future__ import annotations
 
+import os
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import parse_qsl
 
 from docker_runner.errors import UserError
 from docker_runner.storage.lake import sql
+from docker_runner.storage.lake.blobs import Contents, FolderContents, ObjectContents
+from docker_runner.storage.lake.catalog import Catalog
+from docker_runner.storage.lake.object_storage import ObjectStorage
+from docker_runner.storage.lake.postgres_catalog import PostgresCatalog
+from docker_runner.storage.lake.sqlite_catalog import SqliteCatalog
 
-_PREFIX = "ducklake:sqlite:"
-_SUPPORTED = "Supported is ducklake:sqlite:/folder/catalog.sqlite, optionally with ?data_path=/folder for the tables."
+_SQLITE, _POSTGRES = "ducklake:sqlite:", "ducklake:postgres:"
+_SUPPORTED = (
+    "Supported are ducklake:sqlite:/folder/catalog.sqlite and ducklake:postgres:host=… dbname=…?data_path=…; "
+    "data_path is a folder, s3://bucket/prefix, gs://bucket/prefix or az://container/prefix (with SQLite the "
+    "catalogue's folder when it is not given)."
+)
+_SCRATCH_VARIABLE = "DOCKER_RUNNER_STORAGE_SCRATCH"
 
 
 @dataclass(frozen=True)
 class Location:
-    """A lake with a SQLite catalogue and local folders."""
+    """A lake.
 
-    catalog: Path
-    tables: Path
+    Attributes:
+        catalog: what knows the tables.
+        data: where tables and files lie: a folder or object storage.
+        scratch: folder of what is only needed while a process works; always on this machine.
+        movable: the data lies beside the catalogue, so both may be moved together.
+    """
+
+    catalog: Catalog
+    data: Path | ObjectStorage
+    scratch: Path
+    movable: bool = False
 
     @property
-    def files(self) -> Path:
-        """Folder of the contents of stored files."""
-        return self.catalog.parent / "files"
+    def tables(self) -> str:
+        """Folder or URL of the tables' Parquet files."""
+        return f"{self.data}/tables"
 
     @property
-    def scratch(self) -> Path:
-        """Folder of what is only needed while a process works."""
-        return self.catalog.parent / "scratch"
+    def files(self) -> Contents:
+        """The contents of stored files."""
+        if isinstance(self.data, ObjectStorage):
+            return ObjectContents(self.data)
+        return FolderContents(self.data / "files")
 
     @property
-    def lock(self) -> Path:
-        """File that a writer locks: SQLite refuses a second writer instead of letting it wait."""
-        return self.catalog.with_name(self.catalog.name + ".lock")
+    def extensions(self) -> tuple[str, ...]:
+        """DuckDB's extensions that are needed."""
+        more = self.data.extensions if isinstance(self.data, ObjectStorage) else ()
+        return ("ducklake", self.catalog.extension, *more)
 
-    def attach_statement(self, catalog: Path | None = None) -> str:
+    @property
+    def settings(self) -> tuple[str, ...]:
+        """Statements to run before the lake is attached."""
+        secret = (self.data.secret(),) if isinstance(self.data, ObjectStorage) else ()
+        return (*self.catalog.settings, *secret)
+
+    def make_folders(self) -> None:
+        """Make the folders of a new lake."""
+        self.scratch.mkdir(parents=True, exist_ok=True)
+        if isinstance(self.data, Path):
+            for name in ("tables", "files"):
+                (self.data / name).mkdir(parents=True, exist_ok=True)
+
+    def attach_statement(self, address: str | None = None) -> str:
         """SQL that attaches the lake.
 
         Args:
-            catalog: another catalogue file than the location's own, used while a lake is being made.
+            address: of another catalogue than the location's own, used while a lake is being made.
         """
         # OVERRIDE_DATA_PATH: paths in the catalogue are relative, so a lake's folder may be moved. User data is never
-        # kept in the catalogue (row limit 0): SQLite is no place for megabytes of text.
-        return (
-            f"ATTACH {sql.text(f'ducklake:sqlite:{catalog or self.catalog}')} AS {sql.LAKE} ("
-            f"DATA_PATH {sql.text(str(self.tables))}, OVERRIDE_DATA_PATH true, DATA_INLINING_ROW_LIMIT 0, "
-            "META_JOURNAL_MODE 'WAL', META_BUSY_TIMEOUT 60000)"
+        # kept in the catalogue (row limit 0): a catalogue is no place for megabytes of text.
+        options = (
+            f"DATA_PATH {sql.text(self.tables)}",
+            "OVERRIDE_DATA_PATH true",
+            "DATA_INLINING_ROW_LIMIT 0",
+            *self.catalog.options,
         )
+        source = sql.text(f"ducklake:{address or self.catalog.address}")
+        return f"ATTACH {source} AS {sql.LAKE} ({', '.join(options)})"
 
 
 def parse_location(uri: str) -> Location:
     """Read a Storage URI.
 
     Raises:
-        UserError: it is not the URI of a lake.
+        UserError: it is not the URI of a lake, or the environment lacks what is needed to use it.
     """
-    if not uri.startswith(_PREFIX):
-        raise UserError(f"{uri!r} is not the URI of a Storage. {_SUPPORTED}")
-    path, _, query = uri.removeprefix(_PREFIX).partition("?")
+    prefix = next((prefix for prefix in (_SQLITE, _POSTGRES) if uri.startswith(prefix)), None)
+    if prefix is None:
+        # What stands before the first ':' is shown, not all of it: it may contain a password.
+        raise UserError(f"{uri.partition(':')[0]!r}… is not the URI of a Storage. {_SUPPORTED}")
+    address, _, query = uri.removeprefix(prefix).partition("?")
     options = dict(parse_qsl(query, keep_blank_values=True))
     data_path = options.pop("data_path", "")
-    if not path or options:
-        wrong = f"unknown option {', '.join(sorted(options))}" if options else "it names no catalogue file"
-        raise UserError(f"{uri!r} is not the URI of a Storage: {wrong}. {_SUPPORTED}")
-    catalog = Path(path).expanduser().absolute()
-    tables = Path(data_path).expanduser().absolute() if data_path else catalog.parent / "tables"
-    if set("*?[") & set(f"{catalog}{tables}"):
-        raise UserError(f"{uri!r} cannot be the URI of a Storage: its folders must not contain '*', '?' or '['.")
-    return Location(catalog=catalog, tables=tables)
+    if options:
+        raise UserError(f"The URI of the Storage has an unknown option: {', '.join(sorted(options))}. {_SUPPORTED}")
+    if prefix == _POSTGRES:
+        return _postgres(address, data_path)
+    return _sqlite(address, data_path)
+
+
+def _sqlite(address: str, data_path: str) -> Location:
+    if not address:
+        raise UserError(f"The URI of the Storage names no catalogue file. {_SUPPORTED}")
+    path = _folder(address)
+    data = _data(data_path) if data_path else path.parent
+    return Location(SqliteCatalog(path), data, path.parent / "scratch", movable=not data_path)
+
+
+def _postgres(address: str, data_path: str) -> Location:
+    if not data_path:
+        raise UserError(
+            f"The URI of the Storage needs a data_path that all machines can reach: a shared folder or object storage. "
+            f"{_SUPPORTED}"
+        )
+    catalog = PostgresCatalog.parse(address)
+    scratch = os.environ.get(_SCRATCH_VARIABLE) or f"{tempfile.gettempdir()}/docker-runner-storage-{os.getuid()}"
+    return Location(catalog, _data(data_path), _folder(scratch))
+
+
+def _data(path: str) -> Path | ObjectStorage:
+    if "://" in path:
+        return ObjectStorage.parse(path)
+    return _folder(path)
+
+
+def _folder(text: str) -> Path:
+    path = Path(text).expanduser().absolute()
+    if set("*?[") & set(str(path)):
+        raise UserError(f"{text!r} cannot be part of the URI of a Storage: folders must not contain '*', '?' or '['.")
+    return path

@@ -1,4 +1,4 @@
-"""A process's working folder inside the lake, and the removal of those of processes that were killed."""
+"""A process's working folder on its machine, and the removal of those of processes that were killed."""
 
 from __future__ import annotations
 

@@ -10,6 +10,9 @@ from docker_runner.storage.names import split_table_id
 LAKE = "lake"
 """Name under which the DuckLake catalogue is attached."""
 
+CATALOG = f"__ducklake_metadata_{LAKE}"
+"""Name under which DuckLake has attached the catalogue's own tables."""
+
 
 def name(identifier: str) -> str:
     """An identifier, quoted."""
