@@ -165,7 +165,7 @@ def validate(
     settings = Settings.from_environment()
     registry = ComponentRegistry(settings.components)
     wanted = targets(what or [], settings, branch=branch or settings.branch)
-    checked = [check_component(registry, component_id) for component_id in wanted.components]
+    checked = [*wanted.projects, *(check_component(registry, component_id) for component_id in wanted.components)]
     for project, key in wanted.configurations:
         found = check_configuration(project, registry, key, vault=settings.vault, token=settings.forwarded_token)
         checked.append(found)

@@ -14,12 +14,13 @@ def as_text(checked: Sequence[Checked]) -> str:
     """One line for each thing that was checked, below it one for each of its problems, and counts at the end."""
     lines: list[str] = []
     for item in checked:
-        what = item.name if item.kind == "configuration" else f"{item.kind} {item.name}"
+        what = item.name if item.kind in ("configuration", "flow") else f"{item.kind} {item.name}"
         lines.append(f"{'broken' if item.problems else 'ok':<8}{what}")
         lines += [f"        {_shown(problem)}" for problem in item.problems]
     count = _count(checked)
+    flows = f", {count['flows']} flows" if count["flows"] else ""
     lines.append(
-        f"{count['configurations']} configurations and {count['components']} components checked: "
+        f"{count['configurations']} configurations{flows} and {count['components']} components checked: "
         f"{count['broken']} broken, {count['problems']} problems."
     )
     return "\n".join(lines)
@@ -45,6 +46,7 @@ def as_document(checked: Sequence[Checked]) -> dict[str, Any]:
 def _count(checked: Sequence[Checked]) -> dict[str, int]:
     return {
         "configurations": sum(item.kind == "configuration" for item in checked),
+        "flows": sum(item.kind == "flow" for item in checked),
         "components": sum(item.kind == "component" for item in checked),
         "broken": sum(bool(item.problems) for item in checked),
         "problems": sum(len(item.problems) for item in checked),

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from docker_runner.errors import ConfigurationError, UserError
-from docker_runner.job.validation import checkable
+from docker_runner.job.project_check import project_problems
+from docker_runner.job.validation import Checked, checkable
 from docker_runner.project.branches import DEFAULT_FOLDER
 from docker_runner.project.component import ComponentRegistry
 from docker_runner.project.configuration import Project
@@ -20,15 +21,30 @@ _MANIFEST = Path(".keboola") / "manifest.json"
 
 @dataclass
 class Targets:
-    """What is checked: ids of components, and configurations with their projects."""
+    """What is checked: ids of components, and configurations with their projects.
+
+    ``projects`` are what is wrong with projects as a whole; one that cannot be read at all has no configurations.
+    """
 
     components: list[str] = field(default_factory=list)
     configurations: list[tuple[Project, Key]] = field(default_factory=list)
+    projects: list[Checked] = field(default_factory=list)
 
     def add(self, project: Project, keys: Sequence[Key]) -> None:
         """Add configurations of a project, each once."""
         known = {(other.branch_folder, key) for other, key in self.configurations}
         self.configurations += [(project, key) for key in keys if (project.branch_folder, key) not in known]
+
+    def add_project(self, folder: Path, branch: str) -> None:
+        """Add a whole project."""
+        try:
+            project = Project(folder, branch=branch)
+        except ConfigurationError as error:
+            self.projects.append(Checked("project", str(folder), folder, (error,)))
+            return
+        if wrong := project_problems(project):
+            self.projects.append(Checked("project", str(folder), folder, tuple(wrong)))
+        self.add(project, list(checkable(project)))
 
 
 def targets(texts: Sequence[str], settings: Settings, *, branch: str = "") -> Targets:
@@ -45,9 +61,8 @@ def targets(texts: Sequence[str], settings: Settings, *, branch: str = "") -> Ta
     """
     found = Targets()
     if not texts:
-        project = Project(settings.project, branch=branch)
         found.components = ComponentRegistry(settings.components).ids()
-        found.add(project, list(checkable(project)))
+        found.add_project(settings.project, branch)
     for text in texts:
         path = Path(os.path.normpath(Path(text).absolute()))
         if path.exists():
@@ -75,8 +90,7 @@ def _add_path(found: Targets, path: Path, settings: Settings, branch: str) -> No
     root = _root_of(path, settings)
     inner = path.relative_to(root).parts
     if not inner or not (root / inner[0]).is_dir() or inner[0].startswith("."):
-        project = Project(root, branch=branch)
-        found.add(project, list(checkable(project)))
+        found.add_project(root, branch)
         return
     project = Project(root, branch=inner[0])
     keys = [key for key in checkable(project) if _is_about(path, project, key)]

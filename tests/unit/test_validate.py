@@ -292,3 +292,119 @@ def test_validating_writes_nothing(several: ProjectBuilder, validate: Validate, 
     before = sorted(tmp_path.rglob("*"))
     validate()
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def flow(*tasks: dict[str, Any]) -> dict[str, Any]:
+    items = [
+        {"id": str(index), "name": "t", "phase": "p", "task": {"componentId": "vendor.ex-foo", **task}}
+        for index, task in enumerate(tasks)
+    ]
+    return {"phases": [{"id": "p", "name": "P"}], "tasks": items}
+
+
+def test_flows_are_checked_with_their_tasks_and_schedules(built: ProjectBuilder, validate: Validate) -> None:
+    built.configuration({})
+    folder = "main/other/keboola.orchestrator/night"
+    built.write(f"{folder}/config.json", flow({"configId": "main"}))
+    result = validate()
+    assert (result.exit_code, result.stdout.splitlines()[2:]) == (
+        0,
+        [
+            "ok      keboola.orchestrator/night",
+            "1 configurations, 1 flows and 1 components checked: 0 broken, 0 problems.",
+        ],
+    )
+    built.write(f"{folder}/config.json", flow({"configId": "gone"}, {"configId": "main", "mode": "x"}))
+    built.write(f"{folder}/schedules/s/config.json", {"schedule": {"cronTab": "daily"}})
+    built.write(f"{folder}/meta.json", {"name": "Night"})
+    result = validate("keboola.orchestrator/night", "--json")
+    assert places(result) == [
+        f"project/{folder}/config.json:1 tasks[0].task.configId",
+        f"project/{folder}/config.json:1 tasks[1].task.mode",
+        f"project/{folder}/schedules/s/config.json:1 schedule.cronTab",
+    ]
+    (checked,) = json.loads(result.stdout)["checked"]
+    assert (checked["kind"], checked["name"]) == ("flow", "keboola.orchestrator/night")
+
+
+def test_the_component_of_a_tasks_own_configuration_must_be_registered(
+    built: ProjectBuilder, validate: Validate
+) -> None:
+    own = flow({"configData": {}}, {"componentId": "vendor.nothing", "configData": {}})
+    built.write("main/other/keboola.flow/f/config.json", own)
+    assert places(validate("--json")) == ["project/main/other/keboola.flow/f/config.json:1 tasks[1].task.componentId"]
+
+
+def test_options_of_runs_are_checked_where_they_would_do_nothing(built: ProjectBuilder, validate: Validate) -> None:
+    built.configuration({"runtime": {"trigger": "any_input"}}, rows={"a": {"runtime": {"granularity": "merged"}}})
+    built.configuration({"runtime": {"granularity": "x"}}, config_id="other")
+    assert places(validate("--json")) == [
+        f"project/{FOLDER}/main/rows/a/config.json:1 runtime.granularity",
+        f"project/{FOLDER}/main/config.json:1 runtime.trigger",
+        f"project/{FOLDER}/other/config.json:1 runtime.granularity",
+    ]
+
+
+def test_a_manifest_that_cannot_be_read_is_a_problem_like_any_other(built: ProjectBuilder, validate: Validate) -> None:
+    built.write(".keboola/manifest.json", {"version": 3, "branches": [], "configurations": []})
+    result = validate("--json")
+    assert (result.exit_code, places(result)) == (1, ["project/.keboola/manifest.json:1 version"])
+    project, component = json.loads(result.stdout)["checked"]
+    assert (project["kind"], project["name"]) == ("project", str(built.directory))
+    assert (component["kind"], component["ok"]) == ("component", True)
+    assert "Must be 1 or 2" in validate(str(built.directory)).stdout
+
+
+def manifest(*configurations: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "version": 2,
+        "branches": [{"id": 1, "path": "main"}],
+        "configurations": [{"branchId": 1, "componentId": "vendor.ex-foo", **item} for item in configurations],
+    }
+
+
+def test_what_stands_twice_in_the_manifest_is_broken_and_hides_no_other(
+    built: ProjectBuilder, validate: Validate
+) -> None:
+    path = "extractor/vendor.ex-foo"
+    for config_id in ("a", "b", "c", "d"):
+        built.configuration({}, config_id=config_id, rows={"1": {}})
+    row = {"id": "1", "path": "rows/1"}
+    items = [
+        {"id": "a", "path": f"{path}/a"}, {"id": "b", "path": f"{path}/b", "rows": [row, {**row, "id": 1}]},
+        {"id": "c", "path": f"{path}/c"}, {"id": "c", "path": f"{path}/d"},
+    ]  # fmt: skip
+    built.write(".keboola/manifest.json", manifest(*items))
+    result = validate("--json")
+    assert [item["ok"] for item in json.loads(result.stdout)["checked"]] == [True, True, False, False]
+    assert places(result) == [
+        "project/.keboola/manifest.json:1 configurations[1].rows[1]",
+        "project/.keboola/manifest.json:1 configurations[3]",
+    ]
+
+
+def test_configurations_that_take_each_others_place_are_a_problem_of_the_project(
+    built: ProjectBuilder, validate: Validate
+) -> None:
+    built.configuration({}, config_id="a")
+    path = "extractor/vendor.ex-foo/a"
+    items = [{"id": "a", "path": path}, {"id": "b", "path": path}, {"id": "x y", "path": path}]
+    built.write(".keboola/manifest.json", manifest(*items, {"id": "x_20_y", "path": path}))
+    (project, *_) = json.loads(validate("--json").stdout)["checked"]
+    assert [problem["message"] for problem in project["problems"]] == [
+        "vendor.ex-foo/x_20_y and vendor.ex-foo/x y would be DAGs of one id: give one of them another id.",
+        "vendor.ex-foo/a and vendor.ex-foo/b lie in the same folder: each needs one of its own.",
+        "vendor.ex-foo/a and vendor.ex-foo/x y lie in the same folder: each needs one of its own.",
+        "vendor.ex-foo/a and vendor.ex-foo/x_20_y lie in the same folder: each needs one of its own.",
+    ]
+
+
+@pytest.mark.parametrize("path", ["/etc", "../other", "extractor/../../other", ".."])
+def test_a_path_that_leads_out_of_the_project_is_refused(built: ProjectBuilder, validate: Validate, path: str) -> None:
+    built.write(".keboola/manifest.json", manifest({"id": "a", "path": path}))
+    assert places(validate("--json")) == ["project/.keboola/manifest.json:1 configurations[0].path"]
+
+
+def test_a_key_that_stands_twice_is_shown_with_its_line(built: ProjectBuilder, validate: Validate) -> None:
+    built.configuration('{\n"parameters": {"a": 1,\n"a": 2}}')
+    assert places(validate("--json")) == [f"project/{FOLDER}/main/config.json:3 parameters.a"]

@@ -13,6 +13,7 @@ from docker_runner.documents import problems, read_json
 from docker_runner.errors import ConfigurationError, UserError
 from docker_runner.interface.environment import refuse_missing_token
 from docker_runner.job.checks import effective_problems, errors_of, part_problems
+from docker_runner.job.project_check import flow_problems
 from docker_runner.job.request import JobRequest
 from docker_runner.job.resolution import processor_problems, replaced, stages_of
 from docker_runner.job.source import Source, guard_branch, guard_configuration
@@ -21,6 +22,7 @@ from docker_runner.project.component import Component, ComponentRegistry, StackR
 from docker_runner.project.configuration import Project, Row
 from docker_runner.project.core_files import read_map, read_meta
 from docker_runner.project.entries import (
+    FLOW_COMPONENTS,
     SCHEDULER_COMPONENT,
     SHARED_CODE_COMPONENT,
     VARIABLES_COMPONENT,
@@ -28,6 +30,7 @@ from docker_runner.project.entries import (
     Key,
 )
 from docker_runner.project.rows import effective_configurations
+from docker_runner.project.run_options import run_option_problems
 from docker_runner.project.schedule import Schedule
 from docker_runner.project.shared_code import code_of
 from docker_runner.project.vault import Vault
@@ -39,8 +42,8 @@ class Checked:
     """One thing that was checked.
 
     Attributes:
-        kind: ``configuration`` or ``component``.
-        name: ``<component>/<configuration>``, or the component's id.
+        kind: ``configuration``, ``flow``, ``component`` or ``project``.
+        name: ``<component>/<configuration>``, the component's id, or the project's folder.
         file: its folder or file.
         problems: everything that is wrong with it.
     """
@@ -83,6 +86,7 @@ class _Findings:
 def checkable(project: Project) -> Iterator[Key]:
     """Every configuration of a branch that is checked on its own: what belongs to another is checked with that one."""
     yield from project.configurations()
+    yield from project.flows()
     yield from project.configurations_of(SHARED_CODE_COMPONENT)
     for component_id in (VARIABLES_COMPONENT, SCHEDULER_COMPONENT):
         yield from (key for key in project.configurations_of(component_id) if not project.belongs(key))
@@ -108,7 +112,7 @@ def check_configuration(
     vault: Path,
     token: ForwardedToken,
 ) -> Checked:
-    """Check a configuration with all its rows, code, variables, values and schedules.
+    """Check a configuration with all its rows, code, variables, values and schedules, or a flow with its tasks.
 
     Args:
         project: the project directory with its branch.
@@ -121,13 +125,16 @@ def check_configuration(
         NotFoundError: there is no such configuration.
     """
     name = "/".join(key).rstrip("/")
+    kind = "flow" if key[0] in FLOW_COMPONENTS else "configuration"
     try:
         entry = project.entry(*key)
     except ConfigurationError as error:
-        return Checked("configuration", name, project.folder, (error,))
+        return Checked(kind, name, project.folder, (error,))
     found = _Findings()
     if key[0] == SHARED_CODE_COMPONENT:
         _check_shared_code(project, entry, found)
+    elif kind == "flow":
+        found.add(*flow_problems(project, registry, entry))
     elif key[0] == VARIABLES_COMPONENT:
         _check_variables(entry, found)
     elif key[0] == SCHEDULER_COMPONENT:
@@ -135,7 +142,7 @@ def check_configuration(
             Schedule.read(entry.folder / "config.json")
     else:
         _RunnableCheck(project, StackRegistry(registry, project.api_host), entry, vault, token, found).run()
-    return Checked("configuration", name, entry.folder, found.all)
+    return Checked(kind, name, entry.folder, found.all)
 
 
 def _check_variables(entry: Entry, found: _Findings) -> None:
@@ -194,7 +201,7 @@ class _RunnableCheck:
     def _check_content(self, component: Component | None) -> None:
         configuration = self.project.configuration(*self.entry.key)
         wrong = list(part_problems(configuration, configuration.rows))
-        self.found.add(*wrong)
+        self.found.add(*wrong, *run_option_problems(configuration))
         if component:
             for guard in (
                 partial(guard_branch, component, self.project.branch),

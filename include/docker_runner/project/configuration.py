@@ -44,6 +44,7 @@ from docker_runner.project.entries import (
     ManifestEntries,
 )
 from docker_runner.project.flow import Flow, flow_errors, phases_version, read_phases
+from docker_runner.project.ignored import Ignored
 from docker_runner.project.schedule import Schedule
 
 
@@ -124,6 +125,9 @@ class Project:
             self.branch = branch_of_folder(folder, branch)
         else:
             self.branch = branch_of_manifest(folder, self._manifest, branch, file=self._manifest_file)
+        self._ignored = Ignored.read(folder, self._manifest)
+        if self._ignored.branches & {self.branch.path, self._branch_name()}:
+            raise NotFoundError(f"The branch {self.branch.path!r} is ignored by {folder / '.keboola' / '.kbcignore'}.")
 
     @property
     def id(self) -> str:
@@ -140,11 +144,16 @@ class Project:
         """The folder of the branch that is read."""
         return self.folder / self.branch.path
 
+    def _branch_name(self) -> str:
+        return str(read_meta(self.branch_folder).get("name", "")) if self._ignored.branches else ""
+
     @cached_property
     def _entries(self) -> Entries:
         if self._manifest is None:
-            return FolderEntries(self.branch_folder)
-        return ManifestEntries(self._manifest_file, self._manifest, folder=self.folder, branch=self.branch)
+            return FolderEntries(self.branch_folder, self._ignored)
+        return ManifestEntries(
+            self._manifest_file, self._manifest, folder=self.folder, branch=self.branch, ignored=self._ignored
+        )
 
     def configurations(self) -> list[Key]:
         """Ids of the configurations that can be run, in the order of the manifest (or of the folders)."""

@@ -12,7 +12,10 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from docker_runner.documents import checked
+from docker_runner.errors import ConfigurationError
+from docker_runner.positions import line_of
 from docker_runner.project.branches import Branch
+from docker_runner.project.ignored import Ignored
 
 VARIABLES_COMPONENT = "keboola.variables"
 SHARED_CODE_COMPONENT = "keboola.shared-code"
@@ -72,11 +75,16 @@ class ManifestEntries:
         manifest: its content, checked except for the list of configurations.
         folder: the project directory.
         branch: the branch that is read.
+        ignored: what counts as not there.
     """
 
-    def __init__(self, file: Path, manifest: Mapping[str, Any], *, folder: Path, branch: Branch) -> None:
+    def __init__(
+        self, file: Path, manifest: Mapping[str, Any], *, folder: Path, branch: Branch, ignored: Ignored
+    ) -> None:
         self._file = file
         self._folder = folder / branch.path
+        self._ignored = ignored
+        self._repeated: dict[Key, int] = {}
         self._items: dict[Key, tuple[int, Any]] = {}
         self._children: dict[Key, list[Key]] = {}
         own = {item["id"] for item in manifest["branches"] if str(item["id"]) == branch.id} | {branch.id}
@@ -92,9 +100,15 @@ class ManifestEntries:
                 component_id, config_id, ours = f"configurations[{index}]", "", True
             if ours:
                 key = component_id, config_id if type(config_id) is str else str(config_id)
+                if key in self._items:
+                    self._repeated[key] = index
+                    continue
                 self._items[key] = index, item
                 if type(item) is dict and "relations" in item and (parent := _parent(item)):
                     self._children.setdefault(parent, []).append(key)
+        for key in [key for key in self._items if ignored.has(key)]:
+            for gone in (key, *self._children.pop(key, [])):
+                self._items.pop(gone, None)
 
     def keys(self) -> Iterator[Key]:
         """Those that can be run, in the manifest's order."""
@@ -115,9 +129,18 @@ class ManifestEntries:
             return None
         index, raw = self._items[key]
         item = checked(raw, "project-manifest-configuration", file=self._file, key=f"configurations[{index}]")
+        if key in self._repeated:
+            self._refuse(f"configurations[{self._repeated[key]}]", f"This is {'/'.join(key)} for a second time.")
         parent = _parent(item)
         folder = self._folder_around(parent, item) / item["path"]
         rows = item.get("rows") or []
+        seen: set[str] = set()
+        for number, row in enumerate(rows):
+            if str(row["id"]) in seen:
+                place = f"configurations[{index}].rows[{number}]"
+                self._refuse(place, f"This is the row {row['id']} of {'/'.join(key)} for a second time.")
+            seen.add(str(row["id"]))
+        rows = [row for row in rows if (*key, str(row["id"])) not in self._ignored.rows]
         defaults = [str(row["id"]) for row in rows if "variablesValuesFor" in _relation_types(row)]
         return Entry(
             key,
@@ -126,6 +149,10 @@ class ManifestEntries:
             parent=parent,
             default_row=defaults[0] if defaults else "",
         )
+
+    def _refuse(self, place: str, problem: str) -> None:
+        problem = f"{problem} Remove one of the two."
+        raise ConfigurationError(problem, file=self._file, key=place, line=line_of(self._file, place))
 
     def _folder_around(self, parent: Key | None, item: Mapping[str, Any]) -> Path:
         """The folder that the path of an item counts from: that of what it belongs to, else the branch's."""
@@ -154,9 +181,11 @@ class ManifestEntries:
 class FolderEntries:
     """The configurations of a project without manifest: ``<branch>/<type>/<component>/<configuration>``."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, ignored: Ignored) -> None:
         self._folder = folder
-        self._entries = {entry.key: entry for entry in _found(folder)}
+        self._entries = {
+            entry.key: entry for entry in _found(folder, ignored) if not ignored.has(entry.parent or entry.key)
+        }
 
     def keys(self) -> Iterator[Key]:
         """Those that can be run, by their folders."""
@@ -184,12 +213,16 @@ class FolderEntries:
         return [entry for entry in self._entries.values() if entry.parent == key and entry.key[0] == component_id]
 
 
-def _found(folder: Path) -> Iterator[Entry]:
+def _found(folder: Path, ignored: Ignored) -> Iterator[Entry]:
     for file in sorted(folder.glob("*/*/*/config.json")):
         config = file.parent
         key = config.parent.name, config.name
         name = "-".join(key)
-        rows = tuple((row.parent.name, row.parent) for row in sorted(config.glob("rows/*/config.json")))
+        rows = tuple(
+            (row.parent.name, row.parent)
+            for row in sorted(config.glob("rows/*/config.json"))
+            if (*key, row.parent.name) not in ignored.rows
+        )
         yield Entry(key, folder=config, rows=rows)
         if (config / "variables" / "config.json").exists():
             values = {item.parent.name: item.parent for item in sorted(config.glob("variables/values/*/config.json"))}

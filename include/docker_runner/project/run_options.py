@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 from typing import Any
 
-from docker_runner.documents import lines_shown
+from docker_runner.documents import located
 from docker_runner.errors import ConfigurationError
 from docker_runner.project.component import Component
 from docker_runner.project.configuration import Configuration
@@ -49,16 +50,21 @@ class RunOptions:
     input_tables: tuple[str, ...]
 
 
-@lines_shown()
 def run_options(configuration: Configuration, component: Component) -> RunOptions:
     """Read how a configuration runs.
 
     Raises:
-        ConfigurationError: the first of :func:`run_option_problems`.
+        ConfigurationError: an option has a value that the schema does not know, or the first of
+            :func:`run_option_problems`.
     """
+    runtime = _runtime(configuration.configuration)
+    for name, known in (("granularity", list(Granularity)), ("trigger", list(Trigger))):
+        value = runtime.get(name)
+        if value is not None and value not in known:
+            wrong = f"Must be {' or '.join(known)}, not {value!r}."
+            raise _wrong(wrong, file=configuration.file, key=f"runtime.{name}")
     for problem in run_option_problems(configuration):
         raise problem
-    runtime = _runtime(configuration.configuration)
     trigger = runtime.get("trigger")
     return RunOptions(
         granularity=Granularity(runtime.get("granularity") or component.granularity),
@@ -68,36 +74,29 @@ def run_options(configuration: Configuration, component: Component) -> RunOption
 
 
 def run_option_problems(configuration: Configuration) -> Iterator[ConfigurationError]:
-    """What is wrong with the options of a configuration."""
+    """What is wrong with the options of a configuration besides what its schema tells."""
     for row in configuration.rows:
         for name in ("granularity", "trigger"):
             if _runtime(row.configuration).get(name):
-                yield ConfigurationError(
+                yield _wrong(
                     f"{name} is about the whole configuration: write it into its root, not into a row.",
                     file=row.file,
                     key=f"runtime.{name}",
                 )
-    runtime = _runtime(configuration.configuration)
-    for name, known in (("granularity", list(Granularity)), ("trigger", list(Trigger))):
-        value = runtime.get(name)
-        if value is not None and value not in known:
-            yield ConfigurationError(
-                f"Must be {' or '.join(known)}, not {value!r}.", file=configuration.file, key=f"runtime.{name}"
-            )
-    if runtime.get("trigger"):
+    if _runtime(configuration.configuration).get("trigger"):
         yield from _trigger_problems(configuration)
 
 
 def _trigger_problems(configuration: Configuration) -> Iterator[ConfigurationError]:
     if any(schedule.enabled for schedule in configuration.schedules):
-        yield ConfigurationError(
+        yield _wrong(
             "A configuration is started by changes of its input tables or by schedules, not by both: "
             "disable the schedules, or remove the trigger.",
             file=configuration.file,
             key="runtime.trigger",
         )
     if not any(_input_tables(configuration)):
-        yield ConfigurationError(
+        yield _wrong(
             "There is no input table whose change could start a run: name one in storage.input.tables.",
             file=configuration.file,
             key="runtime.trigger",
@@ -116,6 +115,10 @@ def _input_tables(configuration: Configuration) -> list[str]:
         sources = (table.get("source") for table in tables if isinstance(table, Mapping))
         found |= dict.fromkeys(source for source in sources if isinstance(source, str) and source)
     return list(found)
+
+
+def _wrong(problem: str, *, file: Path | str, key: str) -> ConfigurationError:
+    return located(ConfigurationError(problem, key=key), [file])
 
 
 def _runtime(content: Mapping[str, Any]) -> Mapping[str, Any]:
