@@ -45,7 +45,7 @@ def housekeeping_dag() -> DAG:
         params={
             "ended_hours": Param(1, type="integer", minimum=0, description="hours since a run has ended"),
             "unknown_days": Param(
-                7, type="integer", minimum=0, description="days since a run stirred that cannot be asked for"
+                7, type="integer", minimum=1, description="days since a run stirred that cannot be asked for"
             ),
             "image_days": Param(14, type="integer", minimum=0, description="days since a built image was used"),
             "keep_days": Param(7, type="integer", minimum=0, description="days for which states of tables are kept"),

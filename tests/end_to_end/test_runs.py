@@ -6,16 +6,23 @@ import json
 import os
 import signal
 import time
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import docker
 import pytest
 from airflow_api import ApiError
-from airflow_follow import RunError
+from airflow_follow import RunError, run_and_follow
 from tests.end_to_end.running import Running, states, until
-from tests.installation import SCRIPT
+from tests.installation import Installation
 
 from docker_runner.engine.containers import LABEL_PREFIX
+from docker_runner.job.images import pull_images
+from docker_runner.job.plan import row_steps
+from docker_runner.job.steps import create_workspace, perform
+from docker_runner.job.supervision import Following, StillRunningError
+from docker_runner.job.workspace import Workspace
 
 pytestmark = [pytest.mark.engine, pytest.mark.airflow]
 
@@ -30,8 +37,8 @@ def containers(running: Running) -> list[str]:
     """Names of the containers of this installation's runs, found by label."""
     client = docker.from_env()
     try:
-        found = client.containers.list(all=True, ignore_removed=True, filters={"label": f"{LABEL_PREFIX}jobId"})
-        return [item.name for item in found if SCRIPT in str(item.labels.get(f"{LABEL_PREFIX}jobId"))]
+        own = f"{LABEL_PREFIX}installation={running.installation.settings.installation}"
+        return [item.name for item in client.containers.list(all=True, ignore_removed=True, filters={"label": own})]
     finally:
         client.close()
 
@@ -231,3 +238,61 @@ def test_xcom_holds_small_manifests_only(running: Running) -> None:
         text = json.dumps(running.xcom(result, task))
         assert len(text) < 2000, task
         assert "marker-1" not in text
+
+
+def test_the_housekeeping_dag_removes_what_an_ended_run_left_and_leaves_a_live_run_alone(running: Running) -> None:
+    installation = running.installation
+    waits = "import os, time\nprint('begun', flush=True)\nwhile not os.path.exists('/data/go'): time.sleep(0.1)"
+    secret = "left-behind-secret"
+    parameters = {"script": waits, "#p": installation.cipher(secret)}
+    installation.configuration("alive", {"parameters": parameters})
+    installation.configuration("dies", {"parameters": {**parameters, "script": "print('done')"}})
+    ended = running.run("dies")
+    assert ended.succeeded
+    dag, run = running.trigger("alive")
+    (alive,) = until(lambda: containers(running))
+    left = leave_behind(installation, f"{ended.dag_id}/{ended.run_id}")
+    assert len(containers(running)) == 2
+    assert len(files_with(secret, installation.settings.workspaces)) == 2
+    done = run_and_follow(
+        running.airflow, "docker_runner_housekeeping", conf={"ended_hours": 0, "image_days": 1000}, timeout=150
+    )
+    assert done.succeeded, running.log(done, "clean")
+    said = running.xcom(done, "clean").splitlines()
+    assert said[0] == "Removed 1 containers, 1 workspaces, 0 images."
+    assert f"  workspace {left.name}" in said
+    assert said[0] in "\n".join(running.log(done, "clean"))
+    assert not left.exists()
+    assert containers(running) == [alive]
+    (config,) = files_with(secret, installation.settings.workspaces)
+    (config.parent / "go").touch()
+    result = running.wait(dag, run)
+    assert result.succeeded, states(result)
+    assert installation.workspaces == []
+    assert containers(running) == []
+
+
+def leave_behind(installation: Installation, job_id: str) -> Path:
+    """What a run leaves when everything is killed at once: a container that runs, and its folders with a secret."""
+    tools = installation.tools()
+    job = replace(installation.job("alive"), id=job_id)
+    workspace = Workspace(installation.settings.workspaces, job_id)
+    create_workspace(job, workspace, tools)
+    images = pull_images(job, tools)
+    row = job.rows[0]
+    manifests = {"pull_images": images}
+    for step in row_steps(row.configuration, row.component):
+        if step.name == "run_component":
+            with suppress(StillRunningError):
+                perform(
+                    step, workspace=workspace, row_id=row.row_id, tools=tools, manifests=manifests,
+                    following=Following(series="1", leave_after=0),
+                )  # fmt: skip
+            return workspace.folder
+        manifests[step.name] = perform(step, workspace=workspace, row_id=row.row_id, tools=tools, manifests=manifests)
+    raise AssertionError("it has no container")
+
+
+def files_with(secret: str, folder: Path) -> list[Path]:
+    """Files that hold a secret in plain text."""
+    return [path for path in folder.rglob("*") if path.is_file() and secret.encode() in path.read_bytes()]

@@ -15,6 +15,7 @@ from typing import Any
 from docker_runner.engine.client import Engine, engine_errors
 from docker_runner.engine.container_spec import LABEL_PREFIX
 from docker_runner.engine.dockerfile import BUILT_LABELS
+from docker_runner.engine.locks import LockBusyError, one_at_a_time
 
 BUILD_LABEL = f"{LABEL_PREFIX}build"
 _USED = re.compile(r":used-(\d{8})$")
@@ -76,8 +77,31 @@ def remove_unused_images(engine: Engine, older_than: timedelta, *, dry_run: bool
     cutoff = datetime.now(UTC) - older_than
     with engine_errors(engine, "Removing images that are not used any more"):
         built = engine.client.images(filters={"label": _built_filter()})
-        unused = [image for image in built if _last_used(image) < cutoff and not _has_container(engine, image)]
-        return [image["Id"] for image in unused if dry_run or _remove(engine, image)]
+        unused = [image for image in built if _is_unused(engine, image, cutoff)]
+        return [image["Id"] for image in unused if dry_run or _remove_unless_taken(engine, image, cutoff)]
+
+
+def image_lock(build: str) -> str:
+    """What is locked while an image is looked for, built, marked as used or removed."""
+    return f"the image {image_name(build)}"
+
+
+def _is_unused(engine: Engine, image: Mapping[str, Any], cutoff: datetime) -> bool:
+    return _last_used(image) < cutoff and not _has_container(engine, image)
+
+
+def _remove_unless_taken(engine: Engine, image: Mapping[str, Any], cutoff: datetime) -> bool:
+    """Remove an image, unless a run has taken it since it was found unused."""
+    build = (image.get("Labels") or {}).get(BUILD_LABEL)
+    if build is None:  # of a build that failed: no run can find it
+        return _remove(engine, image)
+    try:
+        with one_at_a_time(image_lock(build), seconds=0, waiting=lambda: None):
+            now = [item for item in engine.client.images(filters={"label": [f"{BUILD_LABEL}={build}"]})
+                   if item["Id"] == image["Id"] and _is_unused(engine, item, cutoff)]  # fmt: skip
+            return bool(now) and _remove(engine, now[0])
+    except LockBusyError:
+        return False
 
 
 def _built_filter() -> list[str]:

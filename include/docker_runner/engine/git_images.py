@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from docker_runner.engine.attempts import Log, PullLimits, with_attempts
-from docker_runner.engine.built_images import BUILD_LABEL, find_built_image, image_name, mark_used
+from docker_runner.engine.built_images import BUILD_LABEL, find_built_image, image_lock, image_name, mark_used
 from docker_runner.engine.client import Engine, engine_errors, explanation
 from docker_runner.engine.container_logs import ContainerLog, Stream
 from docker_runner.engine.container_spec import LABEL_PREFIX
@@ -22,6 +22,7 @@ from docker_runner.engine.images import PreparedImage
 from docker_runner.engine.locks import one_at_a_time
 from docker_runner.engine.progress import OutOfTime, progress
 from docker_runner.engine.redaction import Redactor
+from docker_runner.engine.scratch import Scratch, scratch_folder
 from docker_runner.errors import ApplicationError, UserError
 
 _USER_ERROR = re.compile(r"KBC::USER_ERR:(.*?)KBC::USER_ERR", re.DOTALL)
@@ -91,7 +92,7 @@ def build_image(
     revision = found[0]
     build = _build_id(request.repository.address, revision.commit, text)
     with one_at_a_time(
-        f"the image {image_name(build)}",
+        image_lock(build),
         seconds=limits.attempt_seconds,
         waiting=lambda: log("Another run is building the same image; waiting for it."),
     ):
@@ -120,7 +121,7 @@ class _Build:
 
     def run(self, revision: Revision) -> tuple[str, Mapping[str, Any]]:
         """Clone and build; gives the build's id and the image."""
-        with tempfile.TemporaryDirectory(prefix="docker-runner-build-") as folder:
+        with scratch_folder(Scratch.BUILD) as folder:
             commits: list[str] = []
 
             def clone() -> None:
@@ -129,7 +130,7 @@ class _Build:
                 with archive.open("wb") as target:
                     write_context(target, self._text, tree)
 
-            archive = Path(folder, "context.tar")
+            archive = folder / "context.tar"
             with_attempts(clone, self._log, self._limits)
             # A branch may have moved once more since it was looked up.
             build = _build_id(self._request.repository.address, commits[-1], self._text)

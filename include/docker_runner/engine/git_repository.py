@@ -11,7 +11,6 @@ import os
 import re
 import signal
 import subprocess
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -20,6 +19,7 @@ from urllib.parse import urlsplit
 
 from docker_runner.engine.attempts import DoubtfulError, PassingError
 from docker_runner.engine.redaction import Redactor
+from docker_runner.engine.scratch import Scratch, scratch_folder
 from docker_runner.errors import ApplicationError, NotFoundError, UserError
 
 _SCHEMES = ("http", "https")
@@ -142,9 +142,9 @@ class GitRepository:
             UserError: the commit does not exist, or the repository refuses access.
             PassingError: the server does not answer.
         """
-        with tempfile.TemporaryDirectory(prefix="docker-runner-git-") as git:
+        with scratch_folder(Scratch.REPOSITORY) as git:
             own = f"--git-dir={git}"
-            self._git("init", "--quiet", "--bare", "--template=", git)
+            self._git("init", "--quiet", "--bare", "--template=", str(git))
             self._git(
                 own, "fetch", "--quiet", "--depth=1", "--no-tags", "--no-recurse-submodules", "--no-write-commit-graph",
                 "--", self.address, revision.ref,
@@ -160,8 +160,8 @@ class GitRepository:
             yield ref, commit
 
     def _git(self, *arguments: str) -> str:
-        with tempfile.TemporaryDirectory(prefix="docker-runner-home-") as home:
-            code, output, errors = _run(("git", *arguments), self._environment(home), self.timeout_seconds)
+        with scratch_folder(Scratch.HOME) as home:
+            code, output, errors = _run(("git", *arguments), self._environment(str(home)), self.timeout_seconds)
         if code is None:
             raise PassingError(f"git did not get an answer from {self.address} within {self.timeout_seconds:g} s.")
         if code:

@@ -14,6 +14,10 @@ from docker_runner.errors import ApplicationError
 _POLL_SECONDS = 0.1
 
 
+class LockBusyError(ApplicationError):
+    """Another process holds a lock, and did not give it back in time."""
+
+
 def lock_folder() -> Path:
     """Where this user's locks of this machine's engine lie: all installations of a machine share its engine.
 
@@ -37,7 +41,7 @@ def one_at_a_time(name: str, *, seconds: float, waiting: Callable[[], None]) -> 
         waiting: called once when another process holds the lock.
 
     Raises:
-        ApplicationError: it was not free in time.
+        LockBusyError: it was not free in time.
     """
     from filelock import FileLock, Timeout
 
@@ -50,7 +54,7 @@ def one_at_a_time(name: str, *, seconds: float, waiting: Callable[[], None]) -> 
         try:
             lock.acquire(timeout=seconds, poll_interval=_POLL_SECONDS)
         except Timeout:
-            raise ApplicationError(f"Another run has been busy with {name} for {seconds:g} s.") from None
+            raise LockBusyError(f"Another run has been busy with {name} for {seconds:g} s.") from None
     try:
         yield
     finally:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence, Set
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
@@ -19,16 +19,23 @@ from typing import Any
 from docker_runner.engine.built_images import remove_unused_images
 from docker_runner.engine.client import engine_errors
 from docker_runner.engine.container_spec import OWNER, OWNER_LABEL
+from docker_runner.engine.scratch import left_scratch_folders
 from docker_runner.errors import ApplicationError, UserError
 from docker_runner.interface.data_folder import EXTENSIONS, DataFolder
 from docker_runner.job.containers import LABEL_JOB
-from docker_runner.job.run import is_running
+from docker_runner.job.run import at_rest, is_running
 from docker_runner.job.tools import Tools
 from docker_runner.job.workspace import Workspace, remove_tree
 
 _UNITS = {"d": 86_400, "h": 3600, "m": 60}
 _MOST_DIGITS = 5
 _ATTEMPTS = 10
+# A run whose container was removed just now needs a moment to end.
+_SECONDS_TO_END = 10
+# A container that is paused goes on some time.
+_NOT_AT_WORK = ("created", "exited", "dead")
+# Nothing that a clone or build still works on is as old.
+_SCRATCH_AGE = timedelta(days=1)
 
 # Whether a run is still at work; None when nobody can say.
 IsAlive = Callable[[str], bool | None]
@@ -65,7 +72,7 @@ class _Container:
     job_id: str
     folder: str
     created: float
-    is_running: bool
+    is_at_work: bool
 
 
 def clean(tools: Tools, limits: Limits, *, is_alive: IsAlive | None = None, dry_run: bool = False) -> Cleaned:
@@ -86,7 +93,6 @@ def clean(tools: Tools, limits: Limits, *, is_alive: IsAlive | None = None, dry_
     Raises:
         ApplicationError: something could not be removed; everything else was.
     """
-    alive = is_alive or (lambda job_id: is_running_here(tools, job_id))
     cleaned = Cleaned()
     problems: list[str] = []
     containers: list[_Container] = []
@@ -94,25 +100,29 @@ def clean(tools: Tools, limits: Limits, *, is_alive: IsAlive | None = None, dry_
         containers = list(_own_containers(tools))
     except ApplicationError as error:
         problems.append(str(error))
-    # Without the engine nobody knows whose container runs: then what may be at work stays.
-    busy = None if problems else {container.job_id for container in containers if container.is_running}
-    folders = [
-        folder for folder in _folders(tools) if _is_over(_job_id(folder), alive, limits, busy, _last_change(folder))
+    judge = _Judge(
+        is_alive or (lambda job_id: is_running_here(tools, job_id)),
+        limits,
+        # Without the engine nobody knows whose container runs: then what may be at work stays.
+        busy=None if problems else {container.job_id for container in containers if container.is_at_work},
+    )
+    folders = [folder for folder in _folders(tools) if judge.is_over(_job_id(folder), _last_change(folder))]
+    over = [item for item in containers if judge.is_over(item.job_id, item.created)]
+    work: list[tuple[list[str], str, Callable[[], bool]]] = [
+        *((cleaned.containers, item.name, partial(_remove_container, tools, item, judge)) for item in over),
+        *((cleaned.workspaces, folder.name, partial(_remove_folder, tools, folder, judge)) for folder in folders),
+        *((cleaned.workspaces, folder.name, partial(_remove_scratch, folder)) for folder in _scratch(limits)),
     ]
     # Secrets first: whatever fails behind this, they are gone.
-    over = [item for item in containers if _is_over(item.job_id, alive, limits, busy, item.created)]
-    work: list[tuple[list[str], str, Callable[[], None]]] = [
-        *((cleaned.containers, item.name, partial(_remove_container, tools, item)) for item in over),
-        *((cleaned.workspaces, folder.name, partial(_remove_folder, folder)) for folder in folders),
-    ]
     if not dry_run:
         for folder in folders:
-            _remove_secrets(folder)
+            with _at_rest(tools, folder, judge) as is_at_rest:
+                if is_at_rest:
+                    _remove_secrets(folder)
     for names, name, remove in work:
         try:
-            if not dry_run:
-                remove()
-            names.append(name)
+            if dry_run or remove():
+                names.append(name)
         except (ApplicationError, OSError) as error:
             problems.append(str(error))
     try:
@@ -126,17 +136,51 @@ def clean(tools: Tools, limits: Limits, *, is_alive: IsAlive | None = None, dry_
 
 def is_running_here(tools: Tools, job_id: str) -> bool | None:
     """Whether a run of the command line holds its lock; None for runs that have none, such as Airflow's."""
-    return is_running(tools.settings.workspaces, job_id) if job_id.startswith("cli.") and "/" not in job_id else None
+    return is_running(tools.settings.workspaces, job_id) if _is_of_command_line(job_id) else None
 
 
-def _is_over(job_id: str, alive: IsAlive, limits: Limits, busy: set[str] | None, changed: float) -> bool:
-    age = timedelta(seconds=time.time() - changed)
-    if age < min(limits.ended, limits.unknown):
-        return False
-    state = alive(job_id) if job_id else None
-    if state is None:
-        return age >= limits.unknown and busy is not None and job_id not in busy
-    return not state and age >= limits.ended
+@dataclass(frozen=True)
+class _Judge:
+    """Knows what is over.
+
+    Attributes:
+        alive: asked anew each time: a run may begin while this looks around.
+        limits: how old things must be.
+        busy: runs with a container that is at work; None when nobody knows.
+    """
+
+    alive: IsAlive
+    limits: Limits
+    busy: Set[str] | None
+
+    def is_over(self, job_id: str, changed: float) -> bool:
+        """Whether what belongs to a run, and changed last then, may go."""
+        age = timedelta(seconds=time.time() - changed)
+        if age < min(self.limits.ended, self.limits.unknown):
+            return False
+        state = self.alive(job_id) if job_id else None
+        if state is None:
+            return age >= self.limits.unknown and self.busy is not None and job_id not in self.busy
+        return not state and age >= self.limits.ended
+
+
+@contextmanager
+def _at_rest(tools: Tools, folder: Path, judge: _Judge) -> Iterator[bool]:
+    """Whether a run's folder may still go; one of the command line does not begin anew while the block lasts."""
+    job_id = _job_id(folder)
+    try:
+        is_over = judge.is_over(job_id, _last_change(folder))
+    except FileNotFoundError:
+        is_over = False  # its run has removed it itself
+    if not is_over or not _is_of_command_line(job_id):
+        yield is_over
+        return
+    with at_rest(tools.settings.workspaces, job_id, seconds=_SECONDS_TO_END) as is_at_rest:
+        yield is_at_rest and _job_id(folder) == job_id
+
+
+def _is_of_command_line(job_id: str) -> bool:
+    return job_id.startswith("cli.") and "/" not in job_id
 
 
 def _own_containers(tools: Tools) -> Iterator[_Container]:
@@ -153,7 +197,7 @@ def _own_containers(tools: Tools) -> Iterator[_Container]:
                 job_id=item["Labels"].get(LABEL_JOB, ""),
                 folder=folder,
                 created=float(item["Created"]),
-                is_running=item["State"] == "running",
+                is_at_work=item["State"] not in _NOT_AT_WORK,
             )
 
 
@@ -204,18 +248,33 @@ def _remove_secrets(folder: Path) -> None:
             DataFolder(root, extension).remove_secrets()
 
 
-def _remove_folder(folder: Path) -> None:
+def _remove_folder(tools: Tools, folder: Path, judge: _Judge) -> bool:
     """Remove a folder that a run, whose container was stopped just now, may be removing itself."""
-    for _ in range(_ATTEMPTS):
-        with suppress(FileNotFoundError):
+    with _at_rest(tools, folder, judge) as is_at_rest:
+        if is_at_rest:
+            for _ in range(_ATTEMPTS):
+                with suppress(FileNotFoundError):
+                    remove_tree(folder)
+                    return True
             remove_tree(folder)
-            return
+    return not folder.exists()
+
+
+def _scratch(limits: Limits) -> Sequence[Path]:
+    """Source code that clones and builds left which were killed."""
+    return left_scratch_folders(max(limits.unknown, _SCRATCH_AGE))
+
+
+def _remove_scratch(folder: Path) -> bool:
     remove_tree(folder)
+    return True
 
 
-def _remove_container(tools: Tools, container: _Container) -> None:
+def _remove_container(tools: Tools, container: _Container, judge: _Judge) -> bool:
     from docker.errors import APIError
 
+    if not judge.is_over(container.job_id, container.created):
+        return False
     with engine_errors(tools.engine, f"Removing the container {container.name}"):
         try:
             tools.engine.client.remove_container(container.id, force=True, v=True)
@@ -223,6 +282,7 @@ def _remove_container(tools: Tools, container: _Container) -> None:
             # Gone, or being removed by somebody else.
             if error.status_code not in (404, 409):
                 raise
+    return True
 
 
 def as_text(cleaned: Cleaned, *, dry_run: bool) -> str:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from filelock import FileLock
 
 OnStep = Callable[[str, str, float], None]
+_PATIENCE_SECONDS = 1.0
 
 
 @dataclass
@@ -111,7 +112,8 @@ def only_run(job: Job, tools: Tools) -> AbstractContextManager[object]:
     lock = _lock(tools.settings.workspaces, job.id)
     is_of_one_run = bool(job.rows) and not job.rows[0].config_id
     try:
-        lock.acquire(timeout=0)
+        # Housekeeping holds it for a moment while it looks, or while it removes what an earlier run left.
+        lock.acquire(timeout=_PATIENCE_SECONDS, poll_interval=0.05)
     except Timeout:
         if is_of_one_run:
             return nullcontext()
@@ -131,6 +133,29 @@ def is_running(workspaces: Path, job_id: str) -> bool:
             return False
     except Timeout:
         return True
+
+
+@contextmanager
+def at_rest(workspaces: Path, job_id: str, *, seconds: float) -> Iterator[bool]:
+    """Keep a run of the command line from beginning while the block lasts; tells whether it has ended by then.
+
+    Args:
+        workspaces: folder for the folders of runs.
+        job_id: the run.
+        seconds: how long to wait for its end.
+    """
+    from filelock import Timeout
+
+    lock = _lock(workspaces, job_id)
+    try:
+        lock.acquire(timeout=seconds, poll_interval=0.05)
+    except Timeout:
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        lock.release()
 
 
 def _lock(workspaces: Path, job_id: str) -> FileLock:

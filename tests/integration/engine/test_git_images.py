@@ -536,3 +536,30 @@ def test_an_image_that_a_container_uses_is_not_removed(science: Science, engine:
     finally:
         engine.client.remove_container(container)
     assert image.id in remove_unused_images(engine, timedelta(days=2000))
+
+
+@pytest.mark.rules("IG-32")
+def test_an_image_that_a_run_takes_while_housekeeping_is_at_it_stays(
+    science: Science, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from contextlib import contextmanager
+
+    from docker_runner.engine import built_images
+    from docker_runner.engine.locks import one_at_a_time
+
+    image = science.prepare()
+    (found,) = own_images(engine, science.repository.address)
+    build = found["Labels"]["com.keboola.docker-runner.build"]
+    mark_used(engine, image.id, build, today=datetime.now(UTC).date() - timedelta(days=3000))
+    with one_at_a_time(built_images.image_lock(build), seconds=5, waiting=lambda: None):
+        assert image.id not in remove_unused_images(engine, timedelta(days=2000))
+
+    @contextmanager
+    def a_moment_too_late(*arguments: Any, **options: Any) -> Iterator[None]:
+        mark_used(engine, image.id, build)
+        with one_at_a_time(*arguments, **options):
+            yield
+
+    monkeypatch.setattr(built_images, "one_at_a_time", a_moment_too_late)
+    assert image.id not in remove_unused_images(engine, timedelta(days=2000))
+    assert engine.client.inspect_image(image.reference)["Id"] == image.id

@@ -275,6 +275,8 @@ def test_the_dag_asks_airflow_for_each_run_and_is_paused_at_first(
         monkeypatch.setenv(name, value)
     dag = housekeeping_dag()
     assert dag.is_paused_upon_creation
+    # What is only just beginning cannot be told from what nobody knows.
+    assert dag.params.get_param("unknown_days").schema["minimum"] == 1
     params: dict[str, Any] = {name: param.value for name, param in dag.params.items()} | {"ended_hours": 0}
     context = {"params": params, "ti": TaskInstance({(installation.name, "alive")})}
     with begun(installation, "alive") as alive, begun(installation, "ended") as ended:
