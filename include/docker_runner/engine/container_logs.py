@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import codecs
-import re
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
-from enum import StrEnum
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 
+from docker_runner.engine.frames import Frames, Stream
+from docker_runner.engine.log_position import LogPosition
 from docker_runner.engine.redaction import Redactor
 
 # Of each stream the end is kept for messages and results (CT-37), counted in characters.
@@ -16,111 +17,78 @@ TAIL_CHARACTERS = 1_000_000
 LINE_CHARACTERS = 60_000
 LINE_MARKER = " [trimmed]"
 
-# Progress bars end their lines with a carriage return alone.
-_LINE_END = re.compile(r"[\r\n]+")
-
-
-class Stream(StrEnum):
-    """Which of its two outputs a component wrote to."""
-
-    STDOUT = "stdout"
-    STDERR = "stderr"
-
 
 OnLine = Callable[[Stream, str], None]
+# Many lines at once: with millions of them a call for each would take most of the time.
+OnLines = Callable[[Stream, Sequence[str]], None]
 
 
-class Frames:
-    """Takes the engine's multiplexed stream apart: frames of stream number, size and content, cut anywhere.
+def one_by_one(on_line: OnLine) -> OnLines:
+    """Call ``on_line`` for each of the lines that came at once."""
 
-    Args:
-        piece: a log that the engine has kept cuts longer lines into pieces of this size, and may leave out the line end
-            behind the last piece (seen with 20.10): it is put back. 0 changes nothing.
-    """
+    def on_lines(stream: Stream, lines: Sequence[str]) -> None:
+        for line in lines:
+            on_line(stream, line)
 
-    _HEADER = 8
-    _STREAMS = {1: Stream.STDOUT, 2: Stream.STDERR}  # noqa: RUF012 - a constant
-
-    def __init__(self, piece: int = 0) -> None:
-        self._piece = piece
-        self._header = b""
-        self._size = 0
-        self._missing = 0
-        self._stream: Stream | None = None
-        self._open: set[Stream] = set()
-
-    def feed(self, data: bytes) -> Iterator[tuple[Stream, bytes]]:
-        """Content in the order of writing; neighbours of the same stream come as one."""
-        joined: list[bytes] = []
-        owner: Stream | None = None
-        for stream, content in self._contents(data):
-            if stream is not owner and joined and owner:
-                yield owner, b"".join(joined)
-                joined = []
-            owner = stream
-            joined.append(content)
-        if joined and owner:
-            yield owner, b"".join(joined)
-
-    def _contents(self, data: bytes) -> Iterator[tuple[Stream, bytes]]:
-        position = 0
-        while position < len(data):
-            if not self._missing:
-                wanted = self._HEADER - len(self._header)
-                self._header += data[position : position + wanted]
-                position += wanted
-                if len(self._header) < self._HEADER:
-                    return
-                self._stream = self._STREAMS.get(self._header[0])
-                self._size = self._missing = int.from_bytes(self._header[4:], "big")
-                self._header = b""
-                if self._stream in self._open:
-                    self._open.remove(self._stream)
-                    yield self._stream, b"\n"
-            content = data[position : position + self._missing]
-            position += len(content)
-            self._missing -= len(content)
-            if content and self._stream:
-                yield self._stream, content
-                if not self._missing and self._size < self._piece and not content.endswith(b"\n"):
-                    # Only the end of a line is shorter than a piece, or the end of everything.
-                    self._open.add(self._stream)
+    return on_lines
 
 
 class ContainerLog:
-    """What a container writes: redacted, cut into lines for ``on_line``, and the end of each stream kept.
+    """What a container writes: redacted, cut into lines for ``on_lines``, and the end of each stream kept.
 
     Bytes that are not UTF-8 are left out (LG-3), blank lines are not shown (LG-2). Secrets are replaced before the text
     is cut into lines, so one that spans lines or pieces of the stream is found (D12).
 
     Args:
-        on_line: called with every line, without its line end.
+        on_lines: called with lines as they come, without their line ends.
         redactor: hides secrets; None hides nothing.
         tail_characters: how much of the end of each stream is kept.
-        shown: how many bytes of each stream were shown before, as of :attr:`shown`; they are taken for the tail only.
+        position: how far the log was shown before, as of :attr:`position`; that is taken for the tail only.
     """
 
     def __init__(
         self,
-        on_line: OnLine,
+        on_lines: OnLines,
         redactor: Redactor | None = None,
         tail_characters: int = TAIL_CHARACTERS,
         *,
-        shown: Mapping[str, int] | None = None,
+        position: LogPosition | None = None,
     ) -> None:
         redactor = redactor if redactor is not None else Redactor()
-        before = shown or {}
+        self._position = position or LogPosition()
+        before = self._position.shown
         self._outputs = {
-            stream: _Output(stream, on_line, redactor, tail_characters, before.get(stream, 0)) for stream in Stream
+            stream: _Output(stream, on_lines, redactor, tail_characters, before.get(stream, 0)) for stream in Stream
         }
 
     @property
-    def shown(self) -> dict[str, int]:
-        """How many bytes of each stream have been shown for good: up to a line end, and outside of any secret.
+    def position(self) -> LogPosition:
+        """How far the log has been shown for good: up to a line end, and outside of any secret.
 
         Whoever goes on from here, with a new log, repeats at most what was written after the last line end.
         """
-        return {stream.value: output.shown for stream, output in self._outputs.items()}
+        return replace(self._position, shown={stream.value: output.shown for stream, output in self._outputs.items()})
+
+    def caught_up(self, moment: float) -> None:
+        """All that was written until then (seconds since 1970) has been taken."""
+        self._position = replace(self._position, caught_up=moment)
+
+    def begins(self, first: str) -> None:
+        """Keep in mind when the first line was written, in the engine's words."""
+        self._position = replace(self._position, first=first)
+
+    def find_again(self, first: str) -> str:
+        """Prepare for the engine's stored log; gives what to tell if its beginning is gone, and it goes on by time.
+
+        Args:
+            first: when the first line that the engine has (of those that count) was written; empty if there is none.
+        """
+        position, told = self.position.found_again(first)
+        if told:
+            for output in self._outputs.values():
+                output.begin_anew()
+        self._position = position
+        return told
 
     def feed(self, stream: Stream, data: bytes) -> None:
         """Take the next bytes of a stream."""
@@ -140,6 +108,10 @@ class LogReader:
     """Gives the log that the engine keeps to a :class:`ContainerLog`, and notices when its end is missing.
 
     Engines lose the last, unfinished line of a log that is followed when the container ends (seen with 20.10).
+
+    Args:
+        log: takes what was written.
+        live: first comes what the engine gives at the moment of writing, which is not cut into pieces.
     """
 
     TAIL_LINES = 8
@@ -147,29 +119,46 @@ class LogReader:
     _PIECE = 16 * 1024
     _ENDING = TAIL_LINES * (_PIECE + 1)
 
-    def __init__(self, log: ContainerLog) -> None:
+    def __init__(self, log: ContainerLog, *, live: bool = False) -> None:
         self._log = log
-        self._frames = Frames(self._PIECE)
+        self._live = live
+        self._frames = Frames(0 if live else self._PIECE)
         self._taken = dict.fromkeys(Stream, 0)
         self._passed_over = dict.fromkeys(Stream, 0)
         self._endings = {stream: bytearray() for stream in Stream}
+        self.stored = 0
+        """Bytes that were read of the stored log since it was begun (again), also those that were passed over."""
 
     def feed(self, data: bytes) -> None:
         """Take the next bytes of the engine's answer."""
         for stream, content in self._frames.feed(data):
+            if not self._live:
+                self.stored += len(content)
             self._take(stream, content)
 
     def begin_again(self) -> None:
         """The engine gives the log from its beginning: what was taken before is passed over."""
-        self._frames = Frames(self._PIECE)
+        self._live = False
+        self._frames = self.stored_frames()
         self._passed_over = dict(self._taken)
+        self.stored = 0
+
+    @property
+    def taken(self) -> int:
+        """Bytes of both streams that were taken."""
+        return sum(self._taken.values())
 
     def lacks(self, tail: bytes) -> bool:
         """Whether more has been written than was taken; ``tail`` is the engine's answer with the last lines."""
         written: dict[Stream, bytes] = {}
-        for stream, content in Frames(self._PIECE).feed(tail):
+        for stream, content in self.stored_frames().feed(tail):
             written[stream] = written.get(stream, b"") + content
         return any(not self._endings[stream].endswith(content) for stream, content in written.items())
+
+    @classmethod
+    def stored_frames(cls) -> Frames:
+        """For a log that the engine has kept."""
+        return Frames(cls._PIECE)
 
     def _take(self, stream: Stream, content: bytes) -> None:
         over = min(self._passed_over[stream], len(content))
@@ -186,9 +175,9 @@ class LogReader:
 
 
 class _Output:
-    def __init__(self, stream: Stream, on_line: OnLine, redactor: Redactor, tail_characters: int, shown: int) -> None:
+    def __init__(self, stream: Stream, on_lines: OnLines, redactor: Redactor, tail_characters: int, shown: int) -> None:
         self._stream = stream
-        self._on_line = on_line
+        self._on_lines = on_lines
         self._size = 0
         self._silent_until = shown
         self.shown = shown
@@ -216,10 +205,15 @@ class _Output:
         if self._size > self.shown and not (self._line or self._redactor.holds or self._decoder.getstate()[0]):
             self.shown = self._size
 
+    def begin_anew(self) -> None:
+        """What comes next is counted from 0, and all of it is shown."""
+        self.close()
+        self._size = self.shown = self._silent_until = 0
+
     def close(self) -> None:
         self._take(self._redactor.feed(self._decoder.decode(b"", final=True)) + self._redactor.flush())
         line, self._line = self._line, ""
-        self._show(line)
+        self._show([line])
         self.shown = max(self.shown, self._size)
 
     def tail(self) -> str:
@@ -232,23 +226,25 @@ class _Output:
         self._tail_size += len(text)
         while self._tail_size - len(self._tail[0]) >= self._tail_characters:
             self._tail_size -= len(self._tail.popleft())
-        *lines, rest = _LINE_END.split(self._line + text)
-        for line in lines:
-            self._show(line)
+        # Progress bars end their lines with a carriage return alone.
+        *lines, rest = (self._line + text.replace("\r", "\n")).split("\n")
+        self._show(lines)
         self._line = self._cut(rest)
 
-    def _show(self, line: str) -> None:
-        line = self._cut(line).rstrip()
-        if line:
-            self._tell(line)
+    def _show(self, lines: list[str]) -> None:
+        if max(map(len, lines), default=0) > LINE_CHARACTERS:
+            for line in lines:
+                self._tell([self._cut(line).rstrip()])
+        else:
+            self._tell([line.rstrip() for line in lines])
 
-    def _tell(self, line: str) -> None:
-        if self._size >= self._silent_until:
-            self._on_line(self._stream, line)
+    def _tell(self, lines: Iterable[str]) -> None:
+        if self._size >= self._silent_until and (shown := [line for line in lines if line]):
+            self._on_lines(self._stream, shown)
 
     def _cut(self, line: str) -> str:
         """Show the pieces of a line that is too long; returns its rest."""
         while len(line) > LINE_CHARACTERS:
-            self._tell(line[:LINE_CHARACTERS] + LINE_MARKER)
+            self._tell([line[:LINE_CHARACTERS] + LINE_MARKER])
             line = line[LINE_CHARACTERS:]
         return line

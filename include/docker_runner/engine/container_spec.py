@@ -13,6 +13,9 @@ LABEL_PREFIX = "com.keboola.docker-runner."
 OWNER_LABEL = f"{LABEL_PREFIX}owner"
 OWNER = "docker-runner"
 
+# Large, because whoever reads more slowly than a component writes misses what is more than a file behind.
+LOG_FILE_BYTES = 10**9
+
 # Of the networks that a component can ask for, the one without a route to anywhere (CT-5, D10).
 NO_INTERNET = "no-internet"
 
@@ -42,6 +45,7 @@ class ContainerSpec:
         timeout_seconds: time limit; 0 is none (CT-12, D9).
         sysctls: kernel parameters of the container's namespaces (CT-6).
         pids_limit: most processes and threads.
+        log_file_bytes: the engine keeps the last two files of this size of what it writes.
         command: what to run instead of the image's own program, with the engine's default capabilities; a component
             always runs its image's own (CT-1).
     """
@@ -60,6 +64,7 @@ class ContainerSpec:
     timeout_seconds: int = 0
     sysctls: Mapping[str, str] = field(default_factory=dict)
     pids_limit: int = 4096
+    log_file_bytes: int = LOG_FILE_BYTES
     command: tuple[str, ...] = ()
 
     def to_engine(self, network: str) -> dict[str, Any]:
@@ -87,7 +92,10 @@ class ContainerSpec:
             # No init: images that bring their own (s6, tini) insist on being process 1, and a container ends as a
             # whole anyway. The engine keeps the log byte by byte, so that it can be followed from any place by whoever
             # comes next and a slow reader never slows the component. The bound keeps it from filling the disk.
-            "LogConfig": {"Type": "local", "Config": {"max-size": "1g", "max-file": "2", "compress": "false"}},
+            "LogConfig": {
+                "Type": "local",
+                "Config": {"max-size": str(self.log_file_bytes), "max-file": "2", "compress": "false"},
+            },
         }
         if self.network == NO_INTERNET:
             # The engine's name server would ask the one of the host, and names are a way to tell something outside.

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
+
+from docker_runner.engine.log_position import moment
 
 # Exit codes above this are 128 and the number of the signal that ended the process.
 _SIGNALLED = range(129, 160)
@@ -24,6 +25,7 @@ class ContainerState:
         finished: when it ended; 0 if it has not.
         exit_code: of its main process, when it has ended.
         oom_killed: the kernel killed a process of it for want of memory.
+        log_file_bytes: the engine keeps its output in files of this size; 0 is no limit.
     """
 
     id: str
@@ -33,6 +35,7 @@ class ContainerState:
     finished: float
     exit_code: int
     oom_killed: bool
+    log_file_bytes: int = 0
 
     @classmethod
     def from_engine(cls, document: Mapping[str, Any]) -> ContainerState:
@@ -42,10 +45,11 @@ class ContainerState:
             id=str(document["Id"]),
             labels=document["Config"]["Labels"] or {},
             running=bool(state["Running"]),
-            started=_moment(state["StartedAt"]),
-            finished=_moment(state["FinishedAt"]),
+            started=moment(state["StartedAt"]),
+            finished=moment(state["FinishedAt"]),
             exit_code=int(state["ExitCode"]),
             oom_killed=bool(state["OOMKilled"]),
+            log_file_bytes=_bytes(document.get("HostConfig", {}).get("LogConfig", {}).get("Config") or {}),
         )
 
     @property
@@ -68,9 +72,7 @@ class ContainerState:
         return self.exit_code == _KILLED and 0 < timeout_seconds <= self.seconds
 
 
-def _moment(text: str) -> float:
-    """A time of the engine, ``2026-11-25T19:18:01.892963841Z``; its zero is 0."""
-    if text.startswith("0001-"):
-        return 0.0
-    whole, _, fraction = text.rstrip("Z").partition(".")
-    return datetime.fromisoformat(f"{whole}+00:00").timestamp() + float(f"0.{fraction or 0}")
+def _bytes(log_options: Mapping[str, str]) -> int:
+    """The size of a log file, which the runner writes as a plain number."""
+    size = log_options.get("max-size", "")
+    return int(size) if size.isdecimal() else 0

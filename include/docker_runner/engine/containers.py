@@ -5,15 +5,19 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from docker_runner.engine.client import Engine, engine_errors, explanation
-from docker_runner.engine.container_logs import TAIL_CHARACTERS, ContainerLog, OnLine, Stream
+from docker_runner.engine.container_logs import TAIL_CHARACTERS, ContainerLog, OnLine, one_by_one
 from docker_runner.engine.container_spec import LABEL_PREFIX, OWNER, OWNER_LABEL, ContainerOutcome, ContainerSpec
 from docker_runner.engine.container_state import ContainerState
+from docker_runner.engine.frames import Stream
+from docker_runner.engine.live_output import LiveOutput
 from docker_runner.engine.networks import ensure_network
 from docker_runner.engine.redaction import Redactor
 from docker_runner.engine.watching import watch_to_end
+from docker_runner.engine.wire import Wire
 from docker_runner.errors import EngineError
 
 logger = logging.getLogger(__name__)
@@ -31,6 +35,7 @@ __all__ = [
     "ContainerOutcome",
     "ContainerSpec",
     "OnLine",
+    "Started",
     "Stream",
     "find_container",
     "remove_container",
@@ -39,6 +44,21 @@ __all__ = [
     "start_container",
     "stop_containers",
 ]
+
+
+@dataclass(frozen=True)
+class Started:
+    """A container that was started.
+
+    Attributes:
+        container_id: its id.
+        failure: how it ended, if its program cannot be run at all (CT-41).
+        output: what it writes, if somebody listens.
+    """
+
+    container_id: str
+    failure: ContainerOutcome | None = None
+    output: LiveOutput | None = None
 
 
 def run_container(
@@ -61,49 +81,48 @@ def run_container(
     Raises:
         EngineError: the engine refuses the container or is lost; how the component itself ended is in the result.
     """
-    log = ContainerLog(on_line, redactor, tail_characters)
-    container_id, failure = "", None
+    log = ContainerLog(one_by_one(on_line), redactor, tail_characters)
+    container = spec.name
     try:
-        container_id, failure = start_container(engine, spec, log)
-        if failure is not None:
-            return failure
-        return watch_to_end(engine, container_id, log, name=spec.name, timeout_seconds=spec.timeout_seconds)
+        started = start_container(engine, spec, log, listen=True)
+        container = started.container_id
+        if started.failure is not None:
+            return started.failure
+        return watch_to_end(
+            engine,
+            started.container_id,
+            log,
+            name=spec.name,
+            timeout_seconds=spec.timeout_seconds,
+            output=started.output,
+        )
     finally:
-        remove_container(engine, container_id or spec.name, labels=spec.labels)
+        remove_container(engine, container, labels=spec.labels)
 
 
-def start_container(engine: Engine, spec: ContainerSpec, log: ContainerLog) -> tuple[str, ContainerOutcome | None]:
+def start_container(engine: Engine, spec: ContainerSpec, log: ContainerLog, *, listen: bool = False) -> Started:
     """Create a container and start it; it runs on whatever becomes of this process.
 
     Args:
         engine: where to run it.
         spec: what to run; a container of the runner that has its name already is removed.
         log: told why the container's program cannot be run.
-
-    Returns:
-        Its id, and how it ended if its program cannot be run at all (CT-41).
+        listen: also to what it writes, from its first byte; whoever asks for that has to watch the container.
 
     Raises:
         EngineError: the engine refuses it or is lost.
     """
-    from docker.errors import APIError
-
     network = ensure_network(engine, spec.network)
     container_id = _create(engine, spec, network)
-    with engine_errors(engine, f"Running the container {spec.name}"):
-        try:
-            engine.client.start(container_id)
-        except APIError as error:
-            reason = explanation(error)
-            exit_code = _exit_code_of_failed_start(reason)
-            if exit_code is None:
-                remove_container(engine, container_id)
-                raise
-            log.feed(Stream.STDERR, f"The container could not be started: {reason}\n".encode())
-            log.close()
-            tails = log.tail(Stream.STDOUT), log.tail(Stream.STDERR)
-            return container_id, ContainerOutcome(container_id, exit_code, False, False, 0.0, *tails)
-    return container_id, None
+    output = LiveOutput(Wire.of(engine), container_id, spec.data.parent) if listen else None
+    begun = False
+    try:
+        failure = _start(engine, spec, container_id, log)
+        begun = failure is None
+    finally:
+        if output is not None and not begun:
+            output.close()
+    return Started(container_id, failure, output if begun else None)
 
 
 def find_container(engine: Engine, name: str) -> ContainerState | None:
@@ -215,6 +234,26 @@ def _create(engine: Engine, spec: ContainerSpec, network: str) -> str:
                     raise
                 _remove_stale(engine, spec.name)
     raise AssertionError("unreachable")
+
+
+def _start(engine: Engine, spec: ContainerSpec, container_id: str, log: ContainerLog) -> ContainerOutcome | None:
+    """Start a container; gives how it ended if its program cannot be run at all."""
+    from docker.errors import APIError
+
+    with engine_errors(engine, f"Running the container {spec.name}"):
+        try:
+            engine.client.start(container_id)
+        except APIError as error:
+            reason = explanation(error)
+            exit_code = _exit_code_of_failed_start(reason)
+            if exit_code is None:
+                remove_container(engine, container_id)
+                raise
+            log.feed(Stream.STDERR, f"The container could not be started: {reason}\n".encode())
+            log.close()
+            tails = log.tail(Stream.STDOUT), log.tail(Stream.STDERR)
+            return ContainerOutcome(container_id, exit_code, False, False, 0.0, *tails)
+    return None
 
 
 def _remove_stale(engine: Engine, name: str) -> None:

@@ -14,9 +14,10 @@ from typing import IO, Any
 from docker_runner.engine.attempts import Log, PullLimits, with_attempts
 from docker_runner.engine.built_images import BUILD_LABEL, find_built_image, image_lock, image_name, mark_used
 from docker_runner.engine.client import Engine, engine_errors, explanation
-from docker_runner.engine.container_logs import ContainerLog, Stream
+from docker_runner.engine.container_logs import ContainerLog, one_by_one
 from docker_runner.engine.container_spec import LABEL_PREFIX
 from docker_runner.engine.dockerfile import dockerfile, write_context
+from docker_runner.engine.frames import Stream
 from docker_runner.engine.git_repository import GitRepository, Revision
 from docker_runner.engine.images import PreparedImage
 from docker_runner.engine.locks import one_at_a_time
@@ -142,7 +143,7 @@ class _Build:
     def _build(self, context: IO[bytes], labels: Mapping[str, str]) -> str:
         from docker.errors import APIError
 
-        output = ContainerLog(lambda _, line: self._log(line), self._redactor)
+        output = ContainerLog(one_by_one(lambda _, line: self._log(line)), self._redactor)
         params = {
             "labels": json.dumps(labels),
             "nocache": int(not self._request.layer_cache),

@@ -10,7 +10,9 @@ from urllib.parse import quote
 
 from docker_runner.engine.container_logs import ContainerLog, LogReader
 from docker_runner.engine.container_state import ContainerState
-from docker_runner.engine.wire import Wire, ask, logs_path, open_log
+from docker_runner.engine.log_position import FIRST_BYTES, first_moment
+from docker_runner.engine.stored_log import KeptBytes, StoredLog
+from docker_runner.engine.wire import Wire, ask, open_log
 from docker_runner.errors import EngineError, NotFoundError
 
 # Small, because there are many; what is not read yet stays with the engine.
@@ -44,12 +46,12 @@ async def wait_for_container(
     deadline = state.started + timeout_seconds if timeout_seconds else None
     while True:
         log = new_log()
-        reader = LogReader(log)
+        following = _Following(wire, state, log, deadline, partial(on_progress, log))
         try:
-            await _follow(wire, container_id, reader, deadline, partial(on_progress, log))
+            await following.follow()
             state = await inspect(wire, container_id)
             if not state.running:
-                await _complete(wire, container_id, reader)
+                await following.complete()
                 log.close()
                 return state
         finally:
@@ -60,42 +62,77 @@ async def wait_for_container(
         await asyncio.sleep(_PAUSE_SECONDS)
 
 
-async def _follow(
-    wire: Wire, container_id: str, reader: LogReader, deadline: float | None, on_progress: Callable[[], None]
-) -> None:
-    told = time.monotonic()
-    async with open_log(wire, logs_path(container_id)) as stream:
-        while True:
+class _Following:
+    def __init__(
+        self,
+        wire: Wire,
+        state: ContainerState,
+        log: ContainerLog,
+        deadline: float | None,
+        on_progress: Callable[[], None],
+    ) -> None:
+        self._wire = wire
+        self._id = state.id
+        self._stored = StoredLog(state, log)
+        self._log = log
+        self._reader = LogReader(log)
+        self._deadline = deadline
+        self._on_progress = on_progress
+
+    async def follow(self) -> None:
+        told = time.monotonic()
+        await self._begin()
+        async with open_log(self._wire, self._stored.path()) as stream:
+            while True:
+                asked = time.time()
+                try:
+                    async with asyncio.timeout(None if self._deadline is None else max(self._deadline - asked, 0)):
+                        data = await stream.read(_READ_BYTES)
+                except TimeoutError:
+                    await kill(self._wire, self._id)
+                    self._deadline = None
+                    continue
+                except OSError:
+                    return  # whether the container is still there is for others to say
+                if not data:
+                    return
+                self._stored.waited(asked)
+                self._reader.feed(data)
+                if time.monotonic() - told > _PROGRESS_SECONDS:
+                    if not self._log.position.first:
+                        self._stored.knows(await self._first_moment())
+                    self._on_progress()
+                    told = time.monotonic()
+                # Reading what is there already gives no turn to the others.
+                await asyncio.sleep(0)
+
+    async def complete(self) -> None:
+        """Take what the end of the stream may have cut off, and tell what is missing."""
+        async with open_log(self._wire, self._stored.tail_path()) as stream:
+            tail = await stream.read()
+        if self._reader.lacks(tail):
+            await self._begin()
+            await self._whole(self._reader.feed)
+        if self._stored.may_miss(self._reader):
+            first, kept = await self._first_moment(), KeptBytes()
+            await self._whole(kept.feed)
+            self._stored.tell_missing(self._reader, kept.count, first)
+
+    async def _whole(self, take: Callable[[bytes], None]) -> None:
+        async with open_log(self._wire, self._stored.path(follow=False)) as stream:
+            while data := await stream.read(_READ_BYTES):
+                take(data)
+                await asyncio.sleep(0)
+
+    async def _begin(self) -> None:
+        self._reader = self._stored.begin(self._reader, await self._first_moment())
+
+    async def _first_moment(self) -> str:
+        async with open_log(self._wire, self._stored.first_path()) as stream:
             try:
-                async with asyncio.timeout(None if deadline is None else max(deadline - time.time(), 0)):
-                    data = await stream.read(_READ_BYTES)
-            except TimeoutError:
-                await kill(wire, container_id)
-                deadline = None
-                continue
-            except OSError:
-                return  # whether the container is still there is for others to say
-            if not data:
-                return
-            reader.feed(data)
-            if time.monotonic() - told > _PROGRESS_SECONDS:
-                on_progress()
-                told = time.monotonic()
-            # Reading what is there already gives no turn to the others.
-            await asyncio.sleep(0)
-
-
-async def _complete(wire: Wire, container_id: str, reader: LogReader) -> None:
-    """Take what the end of the stream may have cut off."""
-    async with open_log(wire, logs_path(container_id, follow=False, lines=LogReader.TAIL_LINES)) as stream:
-        tail = await stream.read()
-    if not reader.lacks(tail):
-        return
-    reader.begin_again()
-    async with open_log(wire, logs_path(container_id, follow=False)) as stream:
-        while data := await stream.read(_READ_BYTES):
-            reader.feed(data)
-            await asyncio.sleep(0)
+                return first_moment(await stream.readexactly(FIRST_BYTES))
+            except asyncio.IncompleteReadError as all_of_it:
+                return first_moment(all_of_it.partial)
 
 
 async def inspect(wire: Wire, container_id: str) -> ContainerState:

@@ -1,7 +1,8 @@
 """Follows a container that runs, whoever started it, and tells how it ended (CT-8, CT-12).
 
-What it wrote comes from the log that the engine keeps, its end from the engine's word on the container: the verdict
-never depends on the log, and a slow reader never slows the component.
+What it writes is listened to by whoever started it; everybody else, and who did not keep up, reads the log that the
+engine keeps. Its end comes from the engine's word on the container: the verdict never depends on the log, and a slow
+reader never slows the component.
 """
 
 from __future__ import annotations
@@ -10,14 +11,19 @@ import logging
 import math
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 from docker_runner.engine.client import Engine, engine_errors
-from docker_runner.engine.container_logs import ContainerLog, LogReader, Stream
+from docker_runner.engine.container_logs import ContainerLog, LogReader
 from docker_runner.engine.container_spec import ContainerOutcome
 from docker_runner.engine.container_state import ContainerState
-from docker_runner.engine.wire import LogStream, Wire, logs_path
+from docker_runner.engine.frames import Stream
+from docker_runner.engine.live_output import LiveOutput
+from docker_runner.engine.log_position import FIRST_BYTES, first_moment
+from docker_runner.engine.stored_log import KeptBytes, StoredLog
+from docker_runner.engine.wire import LogStream, Wire
 from docker_runner.errors import EngineError, RunnerError
 
 logger = logging.getLogger(__name__)
@@ -53,6 +59,7 @@ def watch(
     *,
     name: str,
     timeout_seconds: int,
+    output: LiveOutput | None = None,
     leaving: Leaving | None = None,
     on_progress: Callable[[], None] = lambda: None,
     shown_whole: bool = False,
@@ -65,6 +72,7 @@ def watch(
         log: takes what it writes, from its beginning.
         name: for messages.
         timeout_seconds: time limit, counted from its start; 0 is none.
+        output: what it writes, listened to from its start; closed at the end.
         leaving: when to leave it to somebody else; None stays to the end.
         on_progress: called now and then after lines were shown.
         shown_whole: all that it wrote was shown before; it is read once more only if something went wrong.
@@ -75,32 +83,44 @@ def watch(
     Raises:
         EngineError: the engine is lost, or the container is gone.
     """
-    with engine_errors(engine, f"Running the container {name}"):
+    with output or nullcontext(), engine_errors(engine, f"Running the container {name}"):
         state = ContainerState.from_engine(engine.client.inspect_container(container_id))
-        watching = _Watching(engine, state, log, name, timeout_seconds)
+        watching = _Watching(engine, state, log, name, timeout_seconds, output, leaving, on_progress)
         needs_no_log = shown_whole and state.ended and state.exit_code == 0 and not state.oom_killed
-        if not needs_no_log and not watching.follow(leaving, on_progress):
+        if not needs_no_log and not watching.follow():
             return None
         return watching.outcome()
 
 
 def watch_to_end(
-    engine: Engine, container_id: str, log: ContainerLog, *, name: str, timeout_seconds: int
+    engine: Engine, container_id: str, log: ContainerLog, *, name: str, timeout_seconds: int, output: LiveOutput | None
 ) -> ContainerOutcome:
     """As :func:`watch`, without ever leaving it to somebody else."""
-    outcome = watch(engine, container_id, log, name=name, timeout_seconds=timeout_seconds)
+    outcome = watch(engine, container_id, log, name=name, timeout_seconds=timeout_seconds, output=output)
     if outcome is None:
         raise AssertionError("nobody was asked to leave")
     return outcome
 
 
 class _Watching:
-    def __init__(self, engine: Engine, state: ContainerState, log: ContainerLog, name: str, limit: int) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        state: ContainerState,
+        log: ContainerLog,
+        name: str,
+        limit: int,
+        output: LiveOutput | None,
+        leaving: Leaving | None,
+        on_progress: Callable[[], None],
+    ) -> None:
         self._engine = engine
         self._client = engine.client
         self._id = state.id
         self._log = log
-        self._reader = LogReader(log)
+        self._output = output
+        self._reader = LogReader(log, live=output is not None)
+        self._stored = StoredLog(state, log)
         self._wire = Wire.of(engine)
         self._name = name
         self._limit = limit
@@ -108,29 +128,52 @@ class _Watching:
         self._deadline = self._began + limit if limit and state.running else None
         self._killed = False
         self._followed = False
+        self._leaving = leaving
+        self._leave_at = time.monotonic() + leaving.after_seconds if leaving else None
+        self._on_progress = on_progress
 
-    def follow(self, leaving: Leaving | None, on_progress: Callable[[], None]) -> bool:
-        """Take the log to its end; false if the container was left."""
+    def follow(self) -> bool:
+        """Take what it writes to the end; false if the container was left."""
         self._followed = True
-        leave_at = time.monotonic() + leaving.after_seconds if leaving else None
-        told = time.monotonic()
         try:
-            with LogStream(self._wire, logs_path(self._id)) as stream:
-                while (data := stream.read(_remaining(self._deadline, leave_at))) != b"":
-                    self._reader.feed(data or b"")
-                    now = time.monotonic()
-                    if data and now - told > _PROGRESS_SECONDS:
-                        on_progress()
-                        told = now
-                    if self._deadline is not None and now >= self._deadline:
-                        self._kill()
-                    if leaving and leave_at is not None and now >= leave_at:
-                        if leaving.may_leave():
-                            return False
-                        leave_at = now + leaving.again_seconds
+            if self._output is not None:
+                if not self._take(self._output):
+                    return False
+                if not self._output.fell_behind:
+                    return True
+            self._begin_stored()
+            with LogStream(self._wire, self._stored.path()) as stream:
+                return self._take(stream)
         finally:
-            on_progress()
-        return True
+            self._on_progress()
+
+    def _take(self, source: LiveOutput | LogStream) -> bool:
+        told = time.monotonic()
+        while True:
+            asked = time.time()
+            data = source.read(_remaining(self._deadline, self._leave_at))
+            if data == b"":
+                return True
+            self._stored.waited(asked)
+            self._reader.feed(data or b"")
+            now = time.monotonic()
+            if data and now - told > _PROGRESS_SECONDS:
+                self._stored.begins(self._first_moment)
+                self._on_progress()
+                told = now
+            if self._deadline is not None and now >= self._deadline:
+                self._kill()
+            if self._leaving and self._leave_at is not None and now >= self._leave_at:
+                if self._leaving.may_leave():
+                    return False
+                self._leave_at = now + self._leaving.again_seconds
+
+    def _begin_stored(self) -> None:
+        self._reader = self._stored.begin(self._reader, self._first_moment())
+
+    def _first_moment(self) -> str:
+        with LogStream(self._wire, self._stored.first_path()) as stream:
+            return first_moment(stream.read_all(FIRST_BYTES))
 
     def outcome(self) -> ContainerOutcome:
         """Wait for the exit code, and tell how it ended."""
@@ -163,13 +206,19 @@ class _Watching:
     def _complete_log(self) -> None:
         """Take what the end of the stream may have cut off; a log that cannot be had changes no verdict."""
         try:
-            with LogStream(self._wire, logs_path(self._id, follow=False, lines=LogReader.TAIL_LINES)) as tail:
+            with LogStream(self._wire, self._stored.tail_path()) as tail:
                 lacks = self._reader.lacks(tail.read_all())
             if lacks:
-                self._reader.begin_again()
-                with LogStream(self._wire, logs_path(self._id, follow=False)) as whole:
+                self._begin_stored()
+                with LogStream(self._wire, self._stored.path(follow=False)) as whole:
                     while data := whole.read(None):
                         self._reader.feed(data)
+            if self._stored.may_miss(self._reader):
+                first, kept = self._first_moment(), KeptBytes()
+                with LogStream(self._wire, self._stored.path(follow=False)) as whole:
+                    while data := whole.read(None):
+                        kept.feed(data)
+                self._stored.tell_missing(self._reader, kept.count, first)
         except RunnerError as error:
             logger.warning("The end of the log of %s may be missing. %s", self._name, error)
         self._log.close()

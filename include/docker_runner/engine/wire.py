@@ -107,36 +107,42 @@ def _tls(engine: Engine) -> ssl.SSLContext | None:
     return context
 
 
-def logs_path(container_id: str, *, follow: bool = True, lines: int | None = None) -> str:
+def logs_path(
+    container_id: str, *, follow: bool = True, lines: int | None = None, since: str = "", times: bool = False
+) -> str:
     """Where the log of a container is.
 
     Args:
         container_id: whose.
         follow: also what it will write.
         lines: only so many of its last lines.
+        since: only what was written from this moment on, in seconds since 1970.
+        times: with the moment of writing before each line.
     """
     more = f"&tail={lines}" if lines is not None else ""
+    more += (f"&since={since}" if since else "") + ("&timestamps=1" if times else "")
     return f"/containers/{quote(container_id)}/logs?follow={int(follow)}&stdout=1&stderr=1{more}"
 
 
 class LogStream:
-    """A container's log: the engine's multiplexed frames.
+    """A container's output: the engine's multiplexed frames.
 
     Args:
         wire: the engine.
-        path: of :func:`logs_path`.
+        path: of :func:`logs_path`, or of another call that gives such frames.
+        method: of that call.
 
     Raises:
         EngineError: the engine does not answer, or does not know the container.
     """
 
-    def __init__(self, wire: Wire, path: str) -> None:
+    def __init__(self, wire: Wire, path: str, *, method: str = "GET") -> None:
         try:
             self._socket = wire.connect()
         except OSError as error:
             raise wire.lost(error) from error
         try:
-            self._socket.sendall(wire.request("GET", path))
+            self._socket.sendall(wire.request(method, path))
             head, self._rest = self._head()
             if status := _failure(head):
                 raise _refused(status, self._rest + self._all())
@@ -173,14 +179,21 @@ class LogStream:
         except ConnectionError:
             return b""  # whether the container is still there is for others to say
 
-    def read_all(self) -> bytes:
-        """All bytes to the end."""
-        return b"".join(iter(lambda: self.read(_ANSWER_SECONDS) or b"", b""))
+    def read_all(self, most: int | None = None) -> bytes:
+        """All bytes to the end, or not many more than ``most``."""
+        data = b""
+        while (most is None or len(data) < most) and (more := self.read(_ANSWER_SECONDS)):
+            data += more
+        return data
 
-    def close(self) -> None:
-        """Hang up."""
+    def hang_up(self) -> None:
+        """Want no more; may be called while another thread reads, which then is at the end."""
         with suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Hang up and give the socket back."""
+        self.hang_up()
         self._socket.close()
 
     def __enter__(self) -> LogStream:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from docker_runner.engine.container_logs import LINE_CHARACTERS, LINE_MARKER, Stream
+from docker_runner.engine.container_logs import LINE_CHARACTERS, LINE_MARKER
+from docker_runner.engine.frames import Stream
 from docker_runner.engine.gelf_messages import ERROR_LEVEL, GelfMessage
 from docker_runner.project.component import Component
 
@@ -41,9 +42,14 @@ class ComponentLog:
         self._notices = 0
         self.last_warning = ""
 
-    def line(self, stream: Stream, text: str) -> None:
-        """Show a line of an output (LG-1, D14)."""
-        self._show(_STREAM_LEVELS[stream], text, {})
+    def lines(self, stream: Stream, texts: Sequence[str]) -> None:
+        """Show lines of an output, each for itself (LG-1, D14)."""
+        level = _STREAM_LEVELS[stream]
+        verbosity = self._verbosity.get(level, "normal")
+        if verbosity == "camouflage":
+            texts = [self._camouflage] * len(texts)
+        if verbosity != "none":
+            self._tell(level, texts)
 
     def message(self, message: GelfMessage) -> None:
         """Show a GELF message; one without a text is none (LG-14)."""
@@ -67,13 +73,31 @@ class ComponentLog:
         if verbosity == "none":
             return
         if verbosity == "camouflage":
-            text = f"Application error: ask whoever maintains the component {self._component_id} for help."
+            text = self._camouflage
         elif verbosity == "verbose" and context:
             text = f"{_trimmed(text)} {json.dumps(context, ensure_ascii=False)}"
+        self._tell(level, [_trimmed(text)])
+
+    @property
+    def _camouflage(self) -> str:
+        return f"Application error: ask whoever maintains the component {self._component_id} for help."
+
+    def _tell(self, level: int, texts: Iterable[str]) -> None:
+        """Log each text as the logger's own methods would, but for the caller, who is not looked for.
+
+        Of millions of lines even that takes longer than all the rest, and so does making a record: lines that came at
+        once have everything but their texts in common.
+        """
         shown_as = _SHOWN_AS.get(level, logging.ERROR)
-        if self._log.isEnabledFor(shown_as):
-            # As the logger's own methods, but without looking for the caller, which takes longer than all the rest.
-            self._log.handle(self._log.makeRecord(self._log.name, shown_as, "", 0, _trimmed(text), (), None))
+        if not self._log.isEnabledFor(shown_as):
+            return
+        pattern = self._log.makeRecord(self._log.name, shown_as, "", 0, "", (), None)
+        kind, common, handle = type(pattern), pattern.__dict__, self._log.handle
+        for text in texts:
+            record = kind.__new__(kind)
+            record.__dict__.update(common)
+            record.msg = text
+            handle(record)
 
 
 def _trimmed(text: str) -> str:

@@ -16,6 +16,7 @@ from docker_runner.engine.containers import (
     ContainerOutcome,
     ContainerSpec,
     OnLine,
+    Started,
     remove_containers,
     run_container,
     start_container,
@@ -79,7 +80,7 @@ def announce(run: StageRun, tools: Tools) -> None:
 
 def start_stage(
     run: StageRun, *, config: str, environment: dict[str, str], attempt: str, log: ContainerLog, tools: Tools
-) -> tuple[str, ContainerOutcome | None]:
+) -> Started:
     """Start one image; its container runs on whatever becomes of this process.
 
     Args:
@@ -96,13 +97,13 @@ def start_stage(
     spec = _spec(run, environment=environment, settings=tools.settings, attempt=attempt)
     write_secret(run.data.config_file, config)
     hand_over(spec.user, run.data.root.parent)
-    return start_container(tools.engine, spec, log)
+    return start_container(tools.engine, spec, log, listen=True)
 
 
 def finish_stage(
     run: StageRun, outcome: ContainerOutcome, *, redactor: Redactor, tools: Tools, last_gelf_message: str = ""
 ) -> dict[str, Any]:
-    """Judge how a container ended; its files belong to the worker afterwards (DF-33).
+    """Tell that a container ended (CT-10) and judge how; its files belong to the worker afterwards (DF-33).
 
     Args:
         run: which image, and its folders.
@@ -124,6 +125,8 @@ def finish_stage(
     if spec.user is None:
         take_over(spec, tools.engine)
     usage = _usage(run, tools, redactor=redactor) if stage.is_main else _Usage()
+    code = f" with exit code {outcome.exit_code}" if outcome.exit_code else ""
+    tools.log.info("%s (%s) finished after %.1f s%s.", stage.component.id, run.image.reference, outcome.seconds, code)
     try:
         judge_stage(run, outcome, last_gelf_message=last_gelf_message)
     except FAILURES as error:
@@ -134,7 +137,6 @@ def finish_stage(
     run.data.refuse_replaced()
     if usage.problem:
         raise usage.problem
-    tools.log.info("%s finished after %.1f s.", stage.component.id, outcome.seconds)
     return {
         "component": stage.component.id,
         "image": run.image.reference,

@@ -10,7 +10,7 @@ from typing import Any
 from docker_runner.engine.container_logs import ContainerLog
 from docker_runner.engine.container_spec import ContainerOutcome
 from docker_runner.engine.container_state import ContainerState
-from docker_runner.engine.containers import remove_container
+from docker_runner.engine.containers import Started, remove_container
 from docker_runner.engine.images import PreparedImage
 from docker_runner.engine.redaction import Redactor
 from docker_runner.engine.watching import watch
@@ -84,17 +84,17 @@ def run_stage_of_row(
     try:
         with _gelf(run, state, lines=lines, redactor=redactor, folders=folders, tools=tools) as gelf:
             if state is None:
-                log = ContainerLog(lines.line, redactor)
-                container_id, outcome = _start(
+                log = ContainerLog(lines.lines, redactor)
+                started = _start(
                     run, log, gelf=gelf, folders=folders, redactor=redactor, tools=tools, following=following
                 )
             else:
-                log = ContainerLog(lines.line, redactor, shown=_record(run, folders, following).shown)
-                container_id, outcome = state.id, None
+                log = ContainerLog(lines.lines, redactor, position=_record(run, folders, following).position)
+                started = Started(state.id)
             if gelf:
                 # Its messages come to this process.
                 following = replace(following, leave_after=None)
-            outcome = outcome or _watch(run, container_id, log, folders=folders, tools=tools, following=following)
+            outcome = started.failure or _watch(run, started, log, folders=folders, tools=tools, following=following)
     except EngineError:
         raise  # It may run on, and needs its files.
     except RunnerError:
@@ -150,7 +150,7 @@ def _start(
     redactor: Redactor,
     tools: Tools,
     following: Following,
-) -> tuple[str, ContainerOutcome | None]:
+) -> Started:
     """Make everything that a container gets anew, and start it."""
     stage, row, data = run.stage, run.row, run.data
     position = row.stages.index(stage)
@@ -179,23 +179,24 @@ def _start(
 
 
 def _watch(
-    run: StageRun, container_id: str, log: ContainerLog, *, folders: RowWorkspace, tools: Tools, following: Following
+    run: StageRun, started: Started, log: ContainerLog, *, folders: RowWorkspace, tools: Tools, following: Following
 ) -> ContainerOutcome:
     """Show what a container writes until it ends, and keep in mind how much was shown."""
     position = run.row.stages.index(run.stage)
     record = _record(run, folders, following)
     outcome = watch(
         tools.engine,
-        container_id,
+        started.container_id,
         log,
         name=container_name(run.stage, run.job, run.row, installation=tools.settings.installation),
         timeout_seconds=run.time_limit,
+        output=started.output,
         leaving=following.leaving,
-        on_progress=lambda: replace(record, shown=log.shown).write(folders.stage(position)),
+        on_progress=lambda: replace(record, position=log.position).write(folders.stage(position)),
         shown_whole=record.whole,
     )
     if outcome is None:
-        raise StillRunningError(container_id, position)
+        raise StillRunningError(started.container_id, position)
     return outcome
 
 

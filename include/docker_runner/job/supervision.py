@@ -7,13 +7,14 @@ much of its log has been shown. Together with the labels of the container that i
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from docker_runner.engine.container_state import ContainerState
 from docker_runner.engine.containers import find_container
+from docker_runner.engine.log_position import LogPosition
 from docker_runner.engine.watching import Leaving
 from docker_runner.errors import ApplicationError
 from docker_runner.job.containers import LABEL_ATTEMPT, StageRun, container_name
@@ -78,14 +79,14 @@ class RunRecord:
 
     Attributes:
         series: as of :class:`Following`.
-        shown: how many bytes of each output have been shown.
+        position: how far its log has been shown.
         whole: its whole log has been shown.
         artifacts: ids of the artifacts that were fetched for it.
         gelf_port: where it sends its GELF messages; 0 if it sends none.
     """
 
     series: str
-    shown: Mapping[str, int] = field(default_factory=dict)
+    position: LogPosition = field(default_factory=LogPosition)
     whole: bool = False
     artifacts: tuple[int, ...] = ()
     gelf_port: int = 0
@@ -97,7 +98,8 @@ class RunRecord:
             content = json.loads((folder / _RECORD).read_text())
         except FileNotFoundError:
             return None
-        return cls(**{**content, "artifacts": tuple(content["artifacts"])})
+        known = {"artifacts": tuple(content["artifacts"]), "position": LogPosition(**content["position"])}
+        return cls(**{**content, **known})
 
     def write(self, folder: Path) -> None:
         """Keep it; a folder that is gone stays away."""

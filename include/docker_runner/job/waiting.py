@@ -93,10 +93,10 @@ class _Watch:
 
     def new_log(self) -> ContainerLog:
         lines = ComponentLog(self.tools.log.getChild("component"), self.component)
-        return ContainerLog(lines.line, self.redactor, shown=self._record.shown)
+        return ContainerLog(lines.lines, self.redactor, position=self._record.position)
 
     def remember(self, log: ContainerLog) -> None:
-        replace(self._record, shown=log.shown).write(self.folder)
+        replace(self._record, position=log.position).write(self.folder)
 
     def end(self) -> None:
         """It has ended: its secrets are not needed any more, and its whole log was shown."""

@@ -7,6 +7,7 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,6 +21,8 @@ from docker_runner.engine.containers import (
     start_container,
     stop_containers,
 )
+from docker_runner.engine.live_output import LiveOutput
+from docker_runner.engine.log_position import LogPosition
 from docker_runner.engine.redaction import Redactor
 from docker_runner.engine.waiting import stop, wait_for_container
 from docker_runner.engine.watching import Leaving, watch
@@ -39,17 +42,37 @@ class Shown:
     lines: list[str] = field(default_factory=list)
     redactor: Redactor | None = None
 
-    def log(self, shown: dict[str, int] | None = None) -> ContainerLog:
-        return ContainerLog(lambda stream, line: self.lines.append(line), self.redactor, shown=shown)
+    def log(self, position: LogPosition | None = None) -> ContainerLog:
+        return ContainerLog(lambda stream, lines: self.lines.extend(lines), self.redactor, position=position)
 
 
 @pytest.fixture
 def start(engine: Engine, spec: MakeSpec, labels: dict[str, str]) -> Iterator[Callable[..., str]]:
     def begin(script: str, **changes: Any) -> str:
-        return start_container(engine, spec(script, **changes), Shown().log())[0]
+        return start_container(engine, spec(script, **changes), Shown().log()).container_id
 
     yield begin
     remove_containers(engine, labels)
+
+
+@pytest.fixture
+def listened(engine: Engine, spec: MakeSpec, labels: dict[str, str], tmp_path: Path) -> Iterator[Callable[..., Any]]:
+    """Start a container to which somebody listens from its first byte."""
+    outputs: list[LiveOutput] = []
+
+    def begin(script: str, **room: int) -> tuple[str, LiveOutput]:
+        container = engine.client.create_container_from_config(spec(script).to_engine("none"), spec().name)["Id"]
+        outputs.append(LiveOutput(Wire.of(engine), container, tmp_path, **room))
+        engine.client.start(container)
+        return container, outputs[-1]
+
+    yield begin
+    for output in outputs:
+        output.close()
+    remove_containers(engine, labels)
+
+
+NOW = Leaving(after_seconds=1, may_leave=lambda: True)
 
 
 @pytest.mark.rules("LG-1", "CT-8")
@@ -57,11 +80,10 @@ def test_whoever_comes_next_goes_on_with_the_log_where_it_was_left(engine: Engin
     container = start(COUNT.format(n=30, pause=0.1))
     shown = Shown()
     first = shown.log()
-    leaving = Leaving(after_seconds=1, may_leave=lambda: True)
-    assert watch(engine, container, first, name="x", timeout_seconds=0, leaving=leaving) is None
+    assert watch(engine, container, first, name="x", timeout_seconds=0, leaving=NOW) is None
     assert 3 < len(shown.lines) < 25
     before = len(shown.lines)
-    second = shown.log(first.shown)
+    second = shown.log(first.position)
     outcome = watch(engine, container, second, name="x", timeout_seconds=0)
     assert outcome is not None
     assert outcome.exit_code == 0
@@ -98,8 +120,8 @@ def test_a_secret_over_several_lines_is_hidden_whoever_shows_it(engine: Engine, 
     first = shown.log()
     watch(engine, container, first, name="x", timeout_seconds=0, leaving=Leaving(1.5, lambda: True))
     assert shown.lines == ["a"]
-    assert first.shown["stdout"] == 2
-    watch(engine, container, shown.log(first.shown), name="x", timeout_seconds=0)
+    assert first.position.shown["stdout"] == 2
+    watch(engine, container, shown.log(first.position), name="x", timeout_seconds=0)
     assert shown.lines == ["a", "[hidden] z"]
 
 
@@ -124,16 +146,23 @@ def test_a_container_that_was_killed_at_its_limit_by_somebody_else_has_timed_out
     assert (outcome.exit_code, outcome.timed_out) == (137, True)
 
 
-async def _wait(engine: Engine, container: str, shown: Shown, *, timeout_seconds: int = 0) -> dict[str, int]:
-    known: dict[str, int] = {}
+async def _wait(
+    engine: Engine, container: str, shown: Shown, *, timeout_seconds: int = 0, known: LogPosition | None = None
+) -> dict[str, int]:
+    position = known or LogPosition()
+
+    def remember(log: ContainerLog) -> None:
+        nonlocal position
+        position = log.position
+
     await wait_for_container(
         Wire.of(engine),
         container,
-        lambda: shown.log(known),
+        lambda: shown.log(position),
         timeout_seconds=timeout_seconds,
-        on_progress=lambda log: known.update(log.shown),
+        on_progress=remember,
     )
-    return known
+    return dict(position.shown)
 
 
 @pytest.mark.rules("LG-1")
@@ -227,3 +256,120 @@ def test_an_engine_that_is_not_there_is_named() -> None:
     wire = Wire("unix:///nowhere/docker.sock", "1.41")
     with pytest.raises(EngineError, match=re.escape("unix:///nowhere/docker.sock does not answer")):
         asyncio.run(stop(wire, "x", seconds=1))
+
+
+# Lines of every length that the engine treats differently, and all kinds of ends.
+AWKWARD = (
+    "import sys\n"
+    "out, size = sys.stdout.buffer, 16 * 1024\n"
+    "for n in (0, 1, 99, size - 2, size, size + 1, 2 * size, 3 * size + 5, 70_000): out.write(b'y' * n + b'|\\n')\n"
+    "out.write(b'a\\rb\\r\\n\\n\\0\\xff\\xc5\\xbe\\n'); out.flush()\n"
+    "sys.stderr.write('last ' + 'e' * 40_000 + '\\nno end')\n"
+)
+
+
+@pytest.mark.rules("LG-1", "LG-2", "LG-3")
+def test_what_is_heard_live_is_what_the_stored_log_says(listened: Callable[..., Any], engine: Engine) -> None:
+    live, stored = Shown(), Shown()
+    container, output = listened(AWKWARD)
+    first, second = live.log(), stored.log()
+    outcome = watch(engine, container, first, name="x", timeout_seconds=0, output=output)
+    again = watch(engine, container, second, name="x", timeout_seconds=0)
+    assert outcome is not None
+    assert again is not None
+    assert sorted(live.lines) == sorted(stored.lines)
+    assert first.position.shown == second.position.shown
+    assert (outcome.stdout_tail, outcome.stderr_tail) == (again.stdout_tail, again.stderr_tail)
+
+
+NUMBERS = "import sys\nfor n in range({n}): sys.stdout.write('%099d\\n' % n)"
+
+
+@pytest.mark.rules("LG-1")
+@pytest.mark.parametrize("room", [2**30, 100_000])
+def test_a_component_is_not_slowed_by_a_slow_reader_and_no_line_is_lost_or_shown_twice(
+    listened: Callable[..., Any], engine: Engine, room: int
+) -> None:
+    count = 60_000
+    container, output = listened(NUMBERS.format(n=count), memory_bytes=50_000, file_bytes=room)
+    # Nobody takes anything until the component has ended.
+    assert engine.client.wait(container, timeout=60)["StatusCode"] == 0
+    shown = Shown()
+    outcome = watch(engine, container, shown.log(), name="x", timeout_seconds=0, output=output)
+    assert outcome is not None
+    assert output.fell_behind is (room < 2**30)
+    assert list(map(int, shown.lines)) == list(range(count))
+
+
+@pytest.mark.rules("LG-1")
+def test_who_listened_leaves_to_somebody_who_reads(listened: Callable[..., Any], engine: Engine) -> None:
+    container, output = listened(COUNT.format(n=30, pause=0.1))
+    shown = Shown()
+    first = shown.log()
+    assert watch(engine, container, first, name="x", timeout_seconds=0, output=output, leaving=NOW) is None
+    assert 3 < len(shown.lines) < 25
+    asyncio.run(_wait(engine, container, shown, known=first.position))
+    assert shown.lines == [f"line {n}" for n in range(30)]
+
+
+SMALL = 200_000  # bytes that a file of the engine's log may have here
+
+
+@pytest.mark.rules("LG-1")
+@pytest.mark.parametrize("in_asyncio", [False, True])
+def test_what_the_engine_has_dropped_is_said_to_be_missing(
+    engine: Engine, start: Callable[..., str], caplog: pytest.LogCaptureFixture, in_asyncio: bool
+) -> None:
+    flood = NUMBERS.format(n=20_000).replace("import sys", "import sys, time; print('one', flush=True); time.sleep(3)")
+    container = start(flood, log_file_bytes=SMALL)
+    shown = Shown()
+    first = shown.log()
+    assert watch(engine, container, first, name="x", timeout_seconds=0, leaving=NOW) is None
+    first.begins(_first_moment(engine, container))
+    assert shown.lines == ["one"]
+    engine.client.wait(container, timeout=60)
+    if in_asyncio:
+        asyncio.run(_wait(engine, container, shown, known=first.position))
+    else:
+        watch(engine, container, shown.log(first.position), name="x", timeout_seconds=0)
+    numbers = list(map(int, shown.lines[1:]))
+    assert numbers == list(range(numbers[0], 20_000)), "what it has is shown, all of it, and once"
+    assert 0 < len(numbers) < 8_000
+    (told,) = [record.message for record in caplog.records if record.levelname == "WARNING"]
+    assert re.search(r"has dropped the beginning .* What was written from \d\d:.* UTC \(\d+\.\d s\) is missing", told)
+
+
+def _first_moment(engine: Engine, container: str) -> str:
+    return str(engine.client.logs(container, timestamps=True, tail="all").split(b" ")[0].decode())
+
+
+@pytest.mark.rules("LG-1")
+def test_a_log_that_was_dropped_behind_what_was_shown_goes_on_without_a_gap(
+    engine: Engine, start: Callable[..., str], caplog: pytest.LogCaptureFixture
+) -> None:
+    lines = "import sys, time\nfor n in range({n}): sys.stdout.write('%099d\\n' % n); sys.stdout.flush()\n"
+    container = start(lines.format(n=6_000) + "time.sleep(4); print(6000)", log_file_bytes=SMALL)
+    shown = Shown()
+    first = shown.log()
+    assert watch(engine, container, first, name="x", timeout_seconds=0, leaving=Leaving(3, lambda: True)) is None
+    first.begins("2000-01-01T00:00:00Z")
+    engine.client.wait(container, timeout=60)
+    watch(engine, container, shown.log(first.position), name="x", timeout_seconds=0)
+    assert int(shown.lines[-1]) == 6_000
+    assert any("Nothing is missing here" in record.message for record in caplog.records)
+
+
+@pytest.mark.rules("LG-1")
+@pytest.mark.parametrize("in_asyncio", [False, True])
+def test_an_output_of_more_than_the_engine_keeps_does_not_end_as_if_it_were_whole(
+    engine: Engine, start: Callable[..., str], caplog: pytest.LogCaptureFixture, in_asyncio: bool
+) -> None:
+    container = start(NUMBERS.format(n=20_000), log_file_bytes=SMALL)
+    engine.client.wait(container, timeout=60)
+    shown = Shown()
+    if in_asyncio:
+        asyncio.run(_wait(engine, container, shown))
+    else:
+        watch(engine, container, shown.log(), name="x", timeout_seconds=0)
+    assert len(shown.lines) < 20_000
+    assert any("whether that is all cannot be told" in record.message for record in caplog.records)

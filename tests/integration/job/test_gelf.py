@@ -90,7 +90,9 @@ class Gelf:
         finally:
             lines = self.installation.lines
         begin = next(index for index, line in enumerate(lines) if line.startswith("Running "))
-        end = next((i for i, line in enumerate(lines) if line.startswith(f"{COMPONENT} finished")), len(lines))
+        end = next(
+            (i for i, line in enumerate(lines) if line.startswith(f"{COMPONENT} ({IMAGE}:latest) finished")), len(lines)
+        )
         return lines[begin + 1 : end]
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
-from tests.installation import SCRIPT, Installation, container_names
+from tests.installation import SCRIPT, SCRIPT_IMAGE, Installation, container_names
 
 from docker_runner.errors import ApplicationError, ComponentError, ConfigurationError, UserError
 from docker_runner.job.plan import row_steps
@@ -29,12 +30,16 @@ def left_behind(installation: Installation) -> list[str]:
     return [name for name in container_names() if installation.name in name] + installation.workspaces
 
 
-@pytest.mark.rules("LC-32", "OM-54", "IM-34", "EV-1")
+@pytest.mark.rules("LC-32", "OM-54", "IM-34", "EV-1", "CT-10")
 def test_a_table_goes_through_a_component_into_storage(installation: Installation) -> None:
     installation.load("in.c-main.t", "id,v\n1,a\n2,b\n")
     installation.script("copy", COPY, storage=MAPPING)
     installation.run("copy")
     assert installation.rows("out.c-main.t") == [{"id": "1", "v": "a"}, {"id": "2", "v": "b"}]
+    told = [line for line in installation.lines if SCRIPT_IMAGE in line]
+    assert told[0] == f"Running {SCRIPT} ({SCRIPT_IMAGE}:latest)."
+    assert re.fullmatch(rf"{SCRIPT} \({SCRIPT_IMAGE}:latest\) finished after \d+\.\d s\.", told[1])
+    assert len(told) == 2
     assert left_behind(installation) == []
 
 
@@ -53,11 +58,14 @@ def test_exit_code_1_shows_the_components_own_message_and_stores_nothing(install
     assert left_behind(installation) == []
 
 
-@pytest.mark.rules("CT-33", "LC-47")
+@pytest.mark.rules("CT-33", "LC-47", "CT-10")
 def test_any_other_exit_code_is_an_application_error_that_names_image_and_code(installation: Installation) -> None:
     installation.script("crashes", "import sys; print('stack', file=sys.stderr); sys.exit(3)")
     with pytest.raises(ApplicationError, match=r"script.*\(3\) stack"):
         installation.run("crashes")
+    assert re.search(
+        rf"{SCRIPT_IMAGE}:latest\) finished after .* with exit code 3\.$", "\n".join(installation.lines), re.M
+    )
     assert left_behind(installation) == []
 
 

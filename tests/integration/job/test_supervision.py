@@ -175,7 +175,7 @@ def test_a_container_that_still_runs_is_followed_by_the_next_attempt(make: Calla
 @pytest.mark.parametrize(
     "point",
     [
-        "docker_runner.engine.watching:LogStream",
+        "docker_runner.engine.watching:LogReader",
         "docker_runner.job.stages:finish_stage",
         "docker_runner.job.stages:keep_new_state+",
         "docker_runner.job.steps:release_stage",
@@ -193,7 +193,7 @@ def test_a_component_that_has_done_its_work_is_not_run_again_whenever_its_worker
     assert manifest["exit_code"] == 0
     assert run.begun() <= 1
     assert any("earlier attempt" in line for line in run.lines)
-    assert "still running" not in "".join(run.lines) or point.endswith("LogStream")
+    assert "still running" not in "".join(run.lines) or point.endswith("LogReader")
     assert run.container not in container_names()
     assert not [path for path in run.data.rglob("*") if path.name in ("config.json", "state.json")]
     # The results are there for the next step.
@@ -271,7 +271,7 @@ def test_a_container_is_left_and_taken_over_again_with_its_log_whole(make: Calla
         run.step(leave_after=1.5)
     assert left.value.container_id
     assert run.record is not None
-    assert run.record.shown["stdout"] > 0
+    assert run.record.position.shown["stdout"] > 0
     assert (run.data / "config.json").exists()
     assert run.step(resumed=True, watched=True)["exit_code"] == 0
     assert [line for line in run.lines if line.startswith("tick")] == [f"tick {n}" for n in range(20)]

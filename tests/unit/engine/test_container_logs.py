@@ -13,9 +13,9 @@ from docker_runner.engine.container_logs import (
     LINE_MARKER,
     TAIL_CHARACTERS,
     ContainerLog,
-    Frames,
-    Stream,
+    one_by_one,
 )
+from docker_runner.engine.frames import Frames, Stream
 from docker_runner.engine.redaction import Redactor
 
 
@@ -26,7 +26,7 @@ def frame(stream: int, content: bytes) -> bytes:
 class Shown:
     def __init__(self, redactor: Redactor | None = None) -> None:
         self.lines: list[tuple[Stream, str]] = []
-        self.log = ContainerLog(lambda stream, line: self.lines.append((stream, line)), redactor)
+        self.log = ContainerLog(one_by_one(lambda *one: self.lines.append(one)), redactor)
 
     def write(self, *chunks: bytes, stream: Stream = Stream.STDOUT) -> list[str]:
         for chunk in chunks:
@@ -117,7 +117,7 @@ def test_the_last_million_characters_are_kept_as_they_were_written() -> None:
 
 
 def test_memory_does_not_grow_with_the_log() -> None:
-    log = ContainerLog(lambda stream, line: None, Redactor(["some-secret"]))
+    log = ContainerLog(lambda stream, lines: None, Redactor(["some-secret"]))
     chunk = b"a line of text with nothing in it, not even a secret\n" * 600
     for _ in range(40):
         log.feed(Stream.STDOUT, chunk)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from tests.builders import component
 
-from docker_runner.engine.container_logs import Stream
+from docker_runner.engine.frames import Stream
 from docker_runner.engine.gelf_messages import GelfMessage
 from docker_runner.job.component_log import ComponentLog
 
@@ -61,9 +61,12 @@ def test_verbosity_of_levels_is_the_components_and_levels_that_it_leaves_out_kee
 @pytest.mark.rules("CD-21", "LG-12", "LG-1")
 def test_verbosity_counts_for_the_outputs_too() -> None:
     shown = Shown(verbosity={"200": "none", "400": "normal"})
-    shown.log.line(Stream.STDOUT, "100 % chatter")
-    shown.log.line(Stream.STDERR, "100 % wrong")
-    assert shown.lines == [("ERROR", "100 % wrong")]
+    shown.log.lines(Stream.STDOUT, ["100 % chatter"])
+    shown.log.lines(Stream.STDERR, ["100 % wrong", "%s"])
+    assert shown.lines == [("ERROR", "100 % wrong"), ("ERROR", "%s")]
+    shown = Shown(verbosity={"200": "camouflage"})
+    shown.log.lines(Stream.STDOUT, ["one", "two"])
+    assert shown.lines == [("INFO", CAMOUFLAGE)] * 2
 
 
 @pytest.mark.rules("LG-14")
