@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
+from urllib.parse import unquote, urlsplit
 
 from docker_runner.engine.attempts import Log, PullLimits, with_attempts
 from docker_runner.engine.built_images import BUILD_LABEL, find_built_image, image_lock, image_name, mark_used
@@ -143,11 +144,13 @@ class _Build:
     def _build(self, context: IO[bytes], labels: Mapping[str, str]) -> str:
         from docker.errors import APIError
 
+        proxies = _proxies(self._engine)
+        self._redactor.add(_passwords(proxies))
         output = ContainerLog(one_by_one(lambda _, line: self._log(line)), self._redactor)
         params = {
             "labels": json.dumps(labels),
             "nocache": int(not self._request.layer_cache),
-            "buildargs": json.dumps(_proxies(self._engine)),
+            "buildargs": json.dumps(proxies),
             "rm": 1,
             "forcerm": 1,
         }
@@ -175,6 +178,12 @@ def _proxies(engine: Engine) -> dict[str, str]:
     """The proxies that this machine's Docker configuration has for builds; Docker keeps them out of images."""
     proxies = getattr(engine.client, "_proxy_configs", None)
     return dict(proxies.get_environment()) if proxies else {}
+
+
+def _passwords(proxies: Mapping[str, str]) -> set[str]:
+    """Passwords of proxies, as written in an address and as meant; a command of a build may show its environment."""
+    found = {urlsplit(address).password or "" for address in proxies.values() if "://" in address}
+    return found | {unquote(password) for password in found}
 
 
 def _follow(messages: Iterable[Mapping[str, Any]], output: ContainerLog) -> tuple[str, str]:

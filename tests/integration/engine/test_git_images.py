@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 import subprocess
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from tests.installation import Installation
@@ -265,6 +267,46 @@ def test_a_login_gets_the_files_and_is_found_nowhere_afterwards(
     assert not any(form.encode() in content for content in layers(engine, image["Id"]) for form in forms)
     left = [path for path in science.installation.folder.rglob("*") if path.is_file()]
     assert not any(form.encode() in path.read_bytes() for path in left for form in forms[:2])
+
+
+FORMS = ("s3cr3t", "pass%40word", base64.b64encode(PASSWORD.encode()).decode().rstrip("="), json.dumps(PASSWORD)[1:-1])
+
+
+@pytest.mark.rules("IG-30", "LG-21", "LG-22", "D15")
+@pytest.mark.parametrize("ending", ["exit 3", "echo KBC::USER_ERR:No $(cat key) today.KBC::USER_ERR; exit 1"])
+def test_a_build_that_shows_a_login_shows_it_to_nobody(science: Science, server: GitServer, ending: str) -> None:
+    """The repository itself holds the password; the build writes it in every way, also in pieces, and fails."""
+    server.login = f"{USER}:{PASSWORD}"
+    quoted = json.dumps(quote(PASSWORD, safe=""))
+    science.repository.commit({"key": PASSWORD, "url": quoted, "run.sh": "cat key; base64 -w0 key; cat url\n"})
+    pieces = "for i in 1 2 3; do printf s3cr; sleep 0.1; printf '3t/pass@word:%%41\\n'; done"
+    science.define(commands=[f"echo begun; sh run.sh; {pieces}; {ending}"])
+    science.configure(version="main", **science.login())
+    with pytest.raises((UserError, ApplicationError)) as caught:
+        science.prepare()
+    shown = "\n".join((str(caught.value), repr(caught.value.__cause__), repr(caught.value.__context__), *science.lines))
+    assert [form for form in FORMS if form in shown] == []
+    assert "begun" in science.lines
+    assert shown.count("[hidden]") >= 5
+    if "USER_ERR" in ending:
+        assert str(caught.value) == "No [hidden] today."
+
+
+@pytest.mark.rules("D15")
+def test_a_proxy_of_this_machine_that_wants_a_password_shows_it_in_no_build(
+    science: Science, engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    proxy = {"httpProxy": "http://proxy-user:pr0xy%2Fpass@127.0.0.1:9"}
+    (tmp_path / "docker").mkdir()
+    (tmp_path / "docker" / "config.json").write_text(json.dumps({"proxies": {"default": proxy}}))
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path / "docker"))
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    science.define(commands=["echo proxy $http_proxy"])
+    image = science.prepare()
+    shown = "\n".join(science.lines)
+    assert "proxy http://proxy-user:[hidden]@127.0.0.1:9" in shown
+    described = json.dumps([engine.client.inspect_image(image.id), engine.client.history(image.id)])
+    assert not any(form in text for text in (shown, described) for form in ("pr0xy%2Fpass", "pr0xy/pass"))
 
 
 def layers(engine: Engine, image_id: str) -> Iterator[bytes]:
