@@ -8,7 +8,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from docker_runner.engine.attempts import PassingError
+from docker_runner.engine.attempts import DoubtfulError, PassingError
 from docker_runner.errors import UserError
 
 DOCKER_HUB = "docker.io"
@@ -76,6 +76,7 @@ def ecr_login(uri: str, region: str = "") -> Login:
     Raises:
         UserError: boto3 is not installed.
         PassingError: Amazon gives no login.
+        DoubtfulError: this worker has no AWS identity, or a wrong one.
     """
     try:
         import boto3
@@ -90,6 +91,17 @@ def ecr_login(uri: str, region: str = "") -> Login:
         answer = client.get_authorization_token(registryIds=[ecr_account(uri)])
         token = base64.b64decode(answer["authorizationData"][0]["authorizationToken"]).decode()
     except (BotoCoreError, ClientError, LookupError, binascii.Error, UnicodeDecodeError) as error:
-        raise PassingError(f"Amazon gives no login for the image {uri}: {error}.") from None
+        kind = PassingError if _may_pass(error) else DoubtfulError
+        raise kind(f"Amazon gives no login for the image {uri}: {error}.") from None
     username, _, password = token.partition(":")
     return Login(username, password)
+
+
+def _may_pass(error: Exception) -> bool:
+    """Whether Amazon could not be reached, failed itself, or was asked too often; all else is an identity's fault."""
+    from botocore.exceptions import ClientError, HTTPClientError
+
+    if isinstance(error, ClientError):
+        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+        return status >= 500 or "throttl" in error.response.get("Error", {}).get("Code", "").lower()
+    return isinstance(error, HTTPClientError)

@@ -6,8 +6,10 @@ import json
 import os
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -279,16 +281,15 @@ for address in {addresses!r}:
 
 
 @pytest.mark.rules("CT-5", "D10")
-def test_network_no_internet_reaches_nothing_outside_and_no_other_component(
-    run: Run, listener: tuple[str, str, str]
-) -> None:
+def test_closed_networks_reach_nothing_outside_and_no_other_component(run: Run, listener: tuple[str, str, str]) -> None:
     network, *addresses = listener
     assert run(CALL.format(addresses=addresses[:1]), network=network).stdout == ["reached"]
-    ran = run(
-        CALL.format(addresses=addresses) + "import os; print('eth0' in os.listdir('/sys/class/net'))",
-        network=NO_INTERNET,
-    )
-    assert ran.stdout == ["not reached", "not reached", "True"]
+    for closed, has_interface in ((NO_INTERNET, "True"), ("none", "False")):
+        ran = run(
+            CALL.format(addresses=addresses) + "import os; print('eth0' in os.listdir('/sys/class/net'))",
+            network=closed,
+        )
+        assert ran.stdout == ["not reached", "not reached", has_interface]
 
 
 METADATA = "169.254.169.254"
@@ -303,67 +304,105 @@ def metadata_service() -> Iterator[bool]:
         subprocess.run(["ip", "addr", "del", f"{METADATA}/32", "dev", "lo"], check=True)
 
 
-def own_addresses(engine: Engine) -> set[str]:
-    """Addresses of this machine: its own and those of its Docker networks."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
-        asking.connect(("192.0.2.99", 9))
-        found = {asking.getsockname()[0]}
-    networks = [engine.client.inspect_network(item["Id"]) for item in engine.client.networks()]
-    return found | {c["Gateway"] for item in networks for c in item["IPAM"]["Config"] or () if c.get("Gateway")}
+def own_addresses() -> set[str]:
+    """Every address of this machine: of all its interfaces, those of Docker's networks included."""
+    import psutil
+
+    families = (socket.AF_INET, socket.AF_INET6)
+    return {item.address for items in psutil.net_if_addrs().values() for item in items if item.family in families}
+
+
+@contextmanager
+def host_listening() -> Iterator[tuple[int, Callable[[], list[str]]]]:
+    """A port on which this machine listens at every address, by TCP and by UDP; and what has arrived there since."""
+    with (
+        socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as tcp,
+        socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as udp,
+    ):
+        for one in (tcp, udp):
+            one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        tcp.bind(("::", 0))
+        udp.bind(("::", tcp.getsockname()[1]))
+        tcp.listen(100)
+        for one in (tcp, udp):
+            one.setblocking(False)
+
+        def arrived() -> list[str]:
+            found = []
+            with suppress(BlockingIOError):
+                while True:
+                    connection, _ = tcp.accept()
+                    found.append(f"tcp to {connection.getsockname()[0].removeprefix('::ffff:')}")
+                    connection.close()
+            with suppress(BlockingIOError):
+                while True:
+                    udp.recv(1)
+                    found.append("udp")
+            return found
+
+        yield tcp.getsockname()[1], arrived
+
+
+# Tries every address by TCP and by UDP; what it reaches by UDP only the host can tell.
+KNOCK = """
+import socket
+for address in {addresses!r}:
+    for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
+        try:
+            family, _, _, _, place = socket.getaddrinfo(address, {port}, type=kind, flags=socket.AI_NUMERICHOST)[0]
+            with socket.socket(family, kind) as s:
+                s.settimeout(0.5)
+                s.connect(place)
+                s.send(b"x")
+                if kind == socket.SOCK_STREAM: print("reached", address)
+        except OSError: pass
+"""
 
 
 @pytest.mark.rules("CT-5", "D10")
 @pytest.mark.parametrize("network", ["none", NO_INTERNET])
+@pytest.mark.parametrize("user", ["1000:1000", None])
 def test_a_closed_network_reaches_no_port_of_the_host_and_no_metadata_service(
-    engine: Engine, run: Run, metadata_service: bool, network: str
+    engine: Engine, run: Run, metadata_service: bool, network: str, user: str | None
 ) -> None:
     ensure_network(engine, NO_INTERNET)
-    addresses = {*own_addresses(engine), METADATA, "127.0.0.1"}
-    with socket.create_server(("0.0.0.0", 0)) as listening:
-        port = listening.getsockname()[1]
-        ours = ["127.0.0.1", *[METADATA] * metadata_service]
-        for address in ours:  # it does listen there
-            socket.create_connection((address, port), 5).close()
-        ran = run(
-            f"""
-import socket
-for address in {sorted(addresses)!r}:
-    try: socket.create_connection((address, {port}), 1); print("reached", address)
-    except OSError: pass
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
-        try: s.sendto(b"x", (address, {port}))
-        except OSError: pass
-try: socket.create_connection(("fe80::1%eth0", {port}), 1); print("reached")
-except OSError: pass
-print(open("/proc/net/if_inet6").read().count("eth0"))
-""",
-            network=network,
-        )
-        listening.settimeout(0)
-        for _ in ours:
-            listening.accept()[0].close()
-        with pytest.raises(BlockingIOError):
-            listening.accept()
+    # As they are called here, and as a component would call what is at the other end of its own interface.
+    own = {*own_addresses(), *(f"{item.partition('%')[0]}%eth0" for item in own_addresses() if "%" in item)}
+    addresses = sorted({*own, METADATA, "169.254.170.2", "fd00:ec2::254", "8.8.8.8"})
+    with host_listening() as (port, arrived):
+        knock = KNOCK.format(addresses=addresses, port=port)
+        # It does listen there: this very machine reaches it.
+        subprocess.run([sys.executable, "-c", knock], check=True, capture_output=True, timeout=60)
+        assert {*arrived()} >= {"tcp to 127.0.0.1", "udp", *[f"tcp to {METADATA}"] * metadata_service}
+        ran = run(knock + "print(open('/proc/net/if_inet6').read().count('eth0'))", network=network, user=user)
+        assert ran.outcome.exit_code == 0, ran.outcome.stderr_tail
+        assert arrived() == []
     assert ran.stdout == ["0"]
 
 
-@pytest.mark.rules("CT-5", "D10")
-def test_a_component_as_root_gets_no_further_in_a_closed_network(engine: Engine, run: Run) -> None:
-    ensure_network(engine, NO_INTERNET)
-    with socket.create_server(("0.0.0.0", 0)) as listening:
-        ran = run(
-            f"""
+@pytest.mark.rules("CT-5")
+def test_a_component_in_the_open_network_reaches_the_ports_of_the_host(run: Run) -> None:
+    """As documented; and without this the test above could be green because nothing ever arrives."""
+    with host_listening() as (port, arrived):
+        ran = run(KNOCK.format(addresses=sorted(own_addresses()), port=port), network="bridge")
+        assert any(line.startswith("reached") for line in ran.stdout)
+        came = arrived()
+    assert "udp" in came
+    assert any(item.startswith("tcp") for item in came)
+
+
+@pytest.mark.rules("D11")
+def test_a_component_as_root_makes_no_packets_of_its_own(run: Run) -> None:
+    ran = run(
+        """
 import socket
-for address in {sorted(own_addresses(engine))!r}:
-    try: socket.create_connection((address, {listening.getsockname()[1]}), 1); print("reached", address)
-    except OSError: pass
 for family, kind in ((socket.AF_PACKET, socket.SOCK_RAW), (socket.AF_INET, socket.SOCK_RAW)):
     try: socket.socket(family, kind, 1); print("raw")
     except PermissionError: print("refused")
 """,
-            user=None,
-            network=NO_INTERNET,
-        )
+        user=None,
+        network=NO_INTERNET,
+    )
     assert ran.stdout == ["refused", "refused"]
 
 

@@ -320,12 +320,13 @@ def test_amazon_gives_a_login_for_one_pull(
 def test_amazon_refusing_a_login_is_an_application_error(
     private: Private, amazon: Amazon, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("docker_runner.engine.images.PullLimits", lambda: FAST)
+    limits = PullLimits(attempts=5, doubtful_attempts=3, first_pause_seconds=0.05)
+    monkeypatch.setattr("docker_runner.engine.images.PullLimits", lambda: limits)
     amazon.refusals = 99
     private.define(type="aws-ecr")
     with pytest.raises(ApplicationError, match=r"Amazon gives no login for the image 127.*ExpiredToken"):
         private.pull()
-    assert len(amazon.asked) == FAST.attempts
+    assert len(amazon.asked) == limits.doubtful_attempts
 
 
 @pytest.mark.rules("IG-5")
