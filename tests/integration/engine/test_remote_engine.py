@@ -49,7 +49,7 @@ def test_the_triggerers_way_of_waiting_works_behind_tls(
     secured: Engine, spec: Callable[..., ContainerSpec], labels: dict[str, str]
 ) -> None:
     lines: list[str] = []
-    log = ContainerLog(lambda _, line: lines.append(line))
+    log = ContainerLog(lambda _, more: lines.extend(more))
     container, _ = start_container(secured, spec(TALKS), log)
     try:
         state = asyncio.run(
