@@ -28,6 +28,7 @@ class OwnEngine:
         self.folder = Path(tempfile.mkdtemp(prefix="dr-engine-"))
         self._images = images
         self._process: subprocess.Popen[bytes] | None = None
+        self._is_ending = False
         self.deaths = 0
 
     @property
@@ -99,10 +100,18 @@ class OwnEngine:
         self._process.send_signal(signal.SIGKILL)
         self._process.wait()
 
+    def shut_down(self) -> None:
+        """Tell it to end, as a machine that is shut down does: it tells its containers first."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGTERM)
+        self._is_ending = True
+
     def stop(self) -> None:
         """End it with everything in it."""
         if self._process is None:
             return
+        if self._is_ending:
+            self._process.wait(timeout=60)
         if self._process.poll() is None:
             with contextlib.suppress(docker.errors.DockerException), self.client() as client:
                 for container in client.containers.list(all=True):

@@ -11,6 +11,7 @@ from urllib.parse import quote
 from docker_runner.engine.container_logs import ContainerLog, LogReader
 from docker_runner.engine.container_state import ContainerState
 from docker_runner.engine.log_position import FIRST_BYTES, first_moment
+from docker_runner.engine.signals import ToldToEndError, signals
 from docker_runner.engine.stored_log import KeptBytes, StoredLog
 from docker_runner.engine.wire import Wire, ask, open_log
 from docker_runner.errors import EngineError, NotFoundError
@@ -41,8 +42,30 @@ async def wait_for_container(
     Raises:
         NotFoundError: the container is gone.
         EngineError: the engine does not answer.
+        ToldToEndError: somebody else has told it to end.
     """
     state = await inspect(wire, container_id)
+    async with signals(wire, state) as told:
+        try:
+            ended = await _wait(wire, state, new_log, timeout_seconds, on_progress)
+        except EngineError:
+            # An engine that is shut down tells its containers first.
+            if signal := await told.told(seconds=0.05):
+                raise ToldToEndError(signal) from None
+            raise
+        if not (ended.oom_killed or ended.at_time_limit(timeout_seconds)) and (signal := await told.told()):
+            raise ToldToEndError(signal)
+        return ended
+
+
+async def _wait(
+    wire: Wire,
+    state: ContainerState,
+    new_log: Callable[[], ContainerLog],
+    timeout_seconds: int,
+    on_progress: Callable[[ContainerLog], None],
+) -> ContainerState:
+    container_id = state.id
     deadline = state.started + timeout_seconds if timeout_seconds else None
     while True:
         log = new_log()

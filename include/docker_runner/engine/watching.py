@@ -22,6 +22,7 @@ from docker_runner.engine.container_state import ContainerState
 from docker_runner.engine.frames import Stream
 from docker_runner.engine.live_output import LiveOutput
 from docker_runner.engine.log_position import FIRST_BYTES, first_moment
+from docker_runner.engine.signals import Signals, ToldToEndError
 from docker_runner.engine.stored_log import KeptBytes, StoredLog
 from docker_runner.engine.wire import LogStream, Wire
 from docker_runner.errors import EngineError, RunnerError
@@ -82,14 +83,28 @@ def watch(
 
     Raises:
         EngineError: the engine is lost, or the container is gone.
+        ToldToEndError: somebody else has told it to end.
     """
-    with output or nullcontext(), engine_errors(engine, f"Running the container {name}"):
-        state = ContainerState.from_engine(engine.client.inspect_container(container_id))
-        watching = _Watching(engine, state, log, name, timeout_seconds, output, leaving, on_progress)
-        needs_no_log = shown_whole and state.ended and state.exit_code == 0 and not state.oom_killed
-        if not needs_no_log and not watching.follow():
-            return None
-        return watching.outcome()
+    doing = f"Running the container {name}"
+    with output or nullcontext():
+        with engine_errors(engine, doing):
+            state = ContainerState.from_engine(engine.client.inspect_container(container_id))
+        with Signals(Wire.of(engine), state) as signals:
+            try:
+                with engine_errors(engine, doing):
+                    watching = _Watching(engine, state, log, name, timeout_seconds, output, leaving, on_progress)
+                    needs_no_log = shown_whole and state.ended and state.exit_code == 0 and not state.oom_killed
+                    if not needs_no_log and not watching.follow():
+                        return None
+                    outcome = watching.outcome()
+            except EngineError:
+                # An engine that is shut down tells its containers first.
+                if signal := signals.told(seconds=0):
+                    raise ToldToEndError(signal) from None
+                raise
+            if not (outcome.timed_out or outcome.oom_killed) and (signal := signals.told()):
+                raise ToldToEndError(signal)
+            return outcome
 
 
 def watch_to_end(

@@ -13,6 +13,7 @@ from docker_runner.engine.container_state import ContainerState
 from docker_runner.engine.containers import Started, remove_container
 from docker_runner.engine.images import PreparedImage
 from docker_runner.engine.redaction import Redactor
+from docker_runner.engine.signals import ToldToEndError
 from docker_runner.engine.watching import watch
 from docker_runner.errors import EngineError, RunnerError, UserError
 from docker_runner.interface.config_file import rendered
@@ -184,17 +185,21 @@ def _watch(
     """Show what a container writes until it ends, and keep in mind how much was shown."""
     position = run.row.stages.index(run.stage)
     record = _record(run, folders, following)
-    outcome = watch(
-        tools.engine,
-        started.container_id,
-        log,
-        name=container_name(run.stage, run.job, run.row, installation=tools.settings.installation),
-        timeout_seconds=run.time_limit,
-        output=started.output,
-        leaving=following.leaving,
-        on_progress=lambda: replace(record, position=log.position).write(folders.stage(position)),
-        shown_whole=record.whole,
-    )
+    try:
+        outcome = watch(
+            tools.engine,
+            started.container_id,
+            log,
+            name=container_name(run.stage, run.job, run.row, installation=tools.settings.installation),
+            timeout_seconds=run.time_limit,
+            output=started.output,
+            leaving=following.leaving,
+            on_progress=lambda: replace(record, position=log.position).write(folders.stage(position)),
+            shown_whole=record.whole,
+        )
+    except ToldToEndError:
+        replace(record, position=log.position, told_to_end=True).write(folders.stage(position))
+        raise
     if outcome is None:
         raise StillRunningError(started.container_id, position)
     return outcome

@@ -81,6 +81,7 @@ class RunRecord:
         series: as of :class:`Following`.
         position: how far its log has been shown.
         whole: its whole log has been shown.
+        told_to_end: somebody else has told it to end: it has not done its work, whatever its exit code.
         artifacts: ids of the artifacts that were fetched for it.
         gelf_port: where it sends its GELF messages; 0 if it sends none.
     """
@@ -88,6 +89,7 @@ class RunRecord:
     series: str
     position: LogPosition = field(default_factory=LogPosition)
     whole: bool = False
+    told_to_end: bool = False
     artifacts: tuple[int, ...] = ()
     gelf_port: int = 0
 
@@ -137,7 +139,8 @@ def _found(run: StageRun, folders: RowWorkspace, following: Following, tools: To
         return state
     if not state.ended:
         return None
-    if not following.watched and state.was_stopped and not state.at_time_limit(run.time_limit):
+    stopped = not following.watched and state.was_stopped and not state.at_time_limit(run.time_limit)
+    if record.told_to_end or stopped:
         tools.log.warning(
             "The container of an earlier attempt was stopped from outside (exit code %d); it is run again.",
             state.exit_code,

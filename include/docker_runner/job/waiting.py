@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from docker_runner.engine.container_logs import ContainerLog
 from docker_runner.engine.containers import STOP_SECONDS
 from docker_runner.engine.redaction import Redactor
+from docker_runner.engine.signals import ToldToEndError
 from docker_runner.engine.waiting import stop, wait_for_container
 from docker_runner.engine.wire import Wire
 from docker_runner.errors import ApplicationError
@@ -47,13 +49,17 @@ class LeftContainer:
             RunnerError: the workspace, the engine or the container is gone.
         """
         watch = await asyncio.to_thread(self._prepare, tools)
-        await wait_for_container(
-            watch.wire,
-            self.container_id,
-            watch.new_log,
-            timeout_seconds=watch.timeout_seconds,
-            on_progress=watch.remember,
-        )
+        try:
+            await wait_for_container(
+                watch.wire,
+                self.container_id,
+                watch.new_log,
+                timeout_seconds=watch.timeout_seconds,
+                on_progress=watch.remember,
+            )
+        except ToldToEndError:
+            await asyncio.to_thread(partial(watch.end, told_to_end=True))
+            raise
         await asyncio.to_thread(watch.end)
 
     async def stop(self, tools: Tools) -> None:
@@ -98,10 +104,10 @@ class _Watch:
     def remember(self, log: ContainerLog) -> None:
         replace(self._record, position=log.position).write(self.folder)
 
-    def end(self) -> None:
+    def end(self, *, told_to_end: bool = False) -> None:
         """It has ended: its secrets are not needed any more, and its whole log was shown."""
         self.data.remove_secrets(also_new_state=False)
-        replace(self._record, whole=True).write(self.folder)
+        replace(self._record, whole=True, told_to_end=told_to_end).write(self.folder)
 
     @property
     def _record(self) -> RunRecord:

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from tests.end_to_end.own_engine import OwnEngine
 
 from docker_runner.engine.client import LOCAL_SOCKET, Engine
-from docker_runner.engine.containers import ContainerSpec, Stream, run_container
+from docker_runner.engine.container_logs import ContainerLog
+from docker_runner.engine.containers import ContainerSpec, Stream, run_container, start_container
+from docker_runner.engine.signals import ToldToEndError
+from docker_runner.engine.waiting import wait_for_container
+from docker_runner.engine.wire import Wire
 from docker_runner.errors import EngineError
 
 
-class Wire:
+class Cable:
     """A connection to the engine that can be cut."""
 
     def __init__(self, path: Path) -> None:
@@ -62,7 +68,7 @@ def test_an_engine_that_is_lost_in_mid_run_is_named_at_once(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    wire = Wire(tmp_path / "wire.sock")
+    wire = Cable(tmp_path / "wire.sock")
     monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/wire.sock")
     seen: list[str] = []
 
@@ -86,3 +92,53 @@ def test_an_engine_that_is_lost_in_mid_run_is_named_at_once(
     assert f"The Docker engine at unix://{tmp_path}/wire.sock does not answer" in message
     assert time.monotonic() - began < 20
     assert "Removing the container" in caplog.text
+
+
+@pytest.fixture
+def own_engine(script_image: str) -> Iterator[OwnEngine]:
+    engine = OwnEngine(script_image)
+    try:
+        engine.start().load()
+        yield engine
+    finally:
+        engine.stop()
+
+
+TIDIES_UP = (
+    "import signal, sys, time; signal.signal(signal.SIGTERM, lambda *_: sys.exit(0)); "
+    "print('ready', flush=True); time.sleep(600)"
+)
+
+
+@pytest.mark.engine
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning")
+def test_a_component_that_tidies_up_when_its_engine_is_shut_down_has_not_done_its_work(
+    own_engine: OwnEngine, spec: Callable[..., ContainerSpec], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DOCKER_HOST", own_engine.address)
+    ended: list[str] = []
+
+    def shut_down(stream: Stream, line: str) -> None:
+        own_engine.shut_down()
+
+    def wait(container: str) -> None:
+        wire = Wire.of(engine)
+        waiting = wait_for_container(
+            wire, container, lambda: ContainerLog(lambda *_: None), timeout_seconds=0, on_progress=lambda _: None
+        )
+        try:
+            asyncio.run(waiting)
+        except ToldToEndError as error:
+            ended.append(error.signal)
+
+    with Engine.from_environment() as engine:
+        other = start_container(
+            engine, spec(TIDIES_UP, name=f"{spec().name}-other"), ContainerLog(lambda *_: None)
+        ).container_id
+        thread = threading.Thread(target=wait, args=(other,))
+        thread.start()
+        with pytest.raises(ToldToEndError):
+            run_container(engine, spec(TIDIES_UP), shut_down)
+        thread.join()
+    assert ended == ["SIGTERM"], "a triggerer sees it too"
+    gc.collect()

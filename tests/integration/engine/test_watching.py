@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import re
+import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -24,6 +26,7 @@ from docker_runner.engine.containers import (
 from docker_runner.engine.live_output import LiveOutput
 from docker_runner.engine.log_position import LogPosition
 from docker_runner.engine.redaction import Redactor
+from docker_runner.engine.signals import ToldToEndError
 from docker_runner.engine.waiting import stop, wait_for_container
 from docker_runner.engine.watching import Leaving, watch
 from docker_runner.engine.wire import Wire
@@ -222,11 +225,40 @@ def test_a_component_may_tidy_up_when_it_is_stopped(engine: Engine, start: Calla
     async def stop_and_wait() -> None:
         waiting = asyncio.create_task(_wait(engine, container, shown))
         await stop(Wire.of(engine), container, seconds=5)
-        await waiting
+        with pytest.raises(ToldToEndError, match="SIGTERM"):
+            await waiting
         await stop(Wire.of(engine), "absent", seconds=5)
 
     asyncio.run(stop_and_wait())
     assert shown.lines == ["ready", "tidied up"]
+
+
+@pytest.mark.parametrize("watched", [False, True])
+def test_a_component_that_ends_well_because_somebody_stopped_it_has_not_done_its_work(
+    engine: Engine, start: Callable[..., str], watched: bool
+) -> None:
+    container = start(TRAP)
+    _ready(engine, container)
+    stopping = threading.Timer(1.0 if watched else 0.0, subprocess.run, [["docker", "stop", container]])
+    stopping.start()
+    if not watched:
+        stopping.join()
+    with pytest.raises(ToldToEndError, match=r"told to end from outside \(SIGTERM\)"):
+        watch(engine, container, Shown().log(), name="x", timeout_seconds=0)
+    assert engine.client.inspect_container(container)["State"]["ExitCode"] == 0
+    stopping.join()
+
+
+def test_a_signal_that_does_not_mean_the_end_changes_nothing(engine: Engine, start: Callable[..., str]) -> None:
+    container = start(
+        "import signal, time; signal.signal(signal.SIGHUP, lambda *_: print('reads anew', flush=True))\n"
+        "print('ready', flush=True); time.sleep(3)"
+    )
+    _ready(engine, container)
+    engine.client.kill(container, "SIGHUP")
+    outcome = watch(engine, container, Shown().log(), name="x", timeout_seconds=0)
+    assert outcome is not None
+    assert (outcome.exit_code, outcome.stdout_tail) == (0, "ready\nreads anew\n")
 
 
 @pytest.mark.parametrize(

@@ -229,6 +229,23 @@ def test_a_container_that_was_made_but_never_started_is_replaced(make: Callable[
     assert not any("earlier attempt" in line for line in run.lines)
 
 
+def test_a_component_that_was_stopped_and_tidied_up_is_run_again(make: Callable[..., Run], engine: Engine) -> None:
+    trap = "import signal, sys; signal.signal(signal.SIGTERM, lambda *_: sys.exit(0)); time.sleep({seconds})"
+    run = make(trap.format(seconds=20))
+    run.die("docker_runner.job.stages:_watch")
+    time.sleep(2)
+    engine.client.stop(run.container, timeout=10)
+    with pytest.raises(ApplicationError, match="told to end from outside"):
+        run.step()
+    assert run.record is not None
+    assert run.record.told_to_end
+    with pytest.raises(StillRunningError):
+        run.step(leave_after=1)
+    assert run.begun() == 2
+    assert any("was stopped from outside (exit code 0); it is run again" in line for line in run.lines)
+    assert not run.record.told_to_end
+
+
 def test_a_container_that_was_stopped_while_nobody_watched_is_run_again(
     make: Callable[..., Run], engine: Engine
 ) -> None:
