@@ -156,7 +156,9 @@ class Installation:
         log = logging.Logger("docker_runner", logging.INFO)
         log.addHandler(_Lines(self.lines))
         # Children of an unregistered logger have no parent to hand their lines to.
-        log.getChild = lambda suffix: log  # type: ignore[method-assign]
+        child = logging.Logger("docker_runner.component", logging.INFO)
+        child.addHandler(_Lines(self.lines))
+        log.getChild = lambda suffix: child  # type: ignore[method-assign]
         return Tools(self.settings, log=log)
 
     def run(self, name: str, *, component: str = SCRIPT, **params: Any) -> JobResult:

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import signal
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from docker_runner import storage_commands
+from docker_runner import storage_commands, storage_token_commands
 from docker_runner.errors import ConfigurationError, RunnerError, UserError
 from docker_runner.settings import Settings
+
+if TYPE_CHECKING:
+    from docker_runner.encryption import Scope
 
 app = typer.Typer(
     help="Run dockerized data components.", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
@@ -71,8 +75,13 @@ def run(
     values: Annotated[str, typer.Option(help="id of stored values of variables")] = "",
     backend: Annotated[str, typer.Option(help="size: xsmall, small, medium or large")] = "",
     orchestration: Annotated[str, typer.Option(help="id of what this run is part of, for shared artifacts")] = "",
+    token_env: Annotated[
+        str, typer.Option(help="variable with the Storage token whose permissions count for this run")
+    ] = "",
 ) -> None:
     """Run a configuration in this process: the same steps as its DAG."""
+    from docker_runner.encryption import Scope
+    from docker_runner.job.job_events import resolving
     from docker_runner.job.request import JobRequest
     from docker_runner.job.resolution import resolve_job
     from docker_runner.job.run import run_job
@@ -83,6 +92,7 @@ def run(
     component_id, config_id = _ids(configuration) if "/" in configuration or not config else (configuration, "")
     settings = Settings.from_environment()
     tools = Tools(settings, log=_log())
+    project = Project(settings.project, branch=branch or settings.branch)
     request = JobRequest.from_params(
         {
             "mode": mode,
@@ -93,22 +103,25 @@ def run(
             "backend": {"type": backend},
             "config_data": _config_data(config),
             "orchestration_id": orchestration,
+            "storage_token": _encrypted_token(token_env, Scope(component_id, project.id), settings),
         },
         config_file=config or "configData",
     )
     moment = _now()
-    job = resolve_job(
-        Project(settings.project, branch=branch or settings.branch),
-        ComponentRegistry(settings.components),
-        component_id=component_id,
-        config_id=config_id,
-        request=request,
-        # Runs of one configuration wait for each other; those that belong to none do not (LC-11).
-        job_id=f"cli.{component_id}.{config_id or moment}",
-        run_id=f"cli-{moment}",
-        features=settings.features,
-        vault=settings.vault,
-    )
+    # Runs of one configuration wait for each other; those that belong to none do not (LC-11).
+    job_id, run_id = f"cli.{component_id}.{config_id or moment}", f"cli-{moment}"
+    with resolving(tools, job_id=job_id, run_id=run_id, component_id=component_id, config_id=config_id):
+        job = resolve_job(
+            project,
+            ComponentRegistry(settings.components),
+            component_id=component_id,
+            config_id=config_id,
+            request=request,
+            job_id=job_id,
+            run_id=run_id,
+            features=settings.features,
+            vault=settings.vault,
+        )
     result = run_job(job, tools, on_step=_report_step)
     for name, manifest in result.manifests.items():
         if name.endswith("unload_output"):
@@ -219,11 +232,26 @@ def clean(
 
     settings = Settings.from_environment()
     age = period(older_than, option="--older-than")
+    if not dry_run:
+        storage_token_commands.refuse_unless_manager("clean")
     # Only Airflow knows whether a run of its own still goes on between two tasks.
     limits = Limits(ended=age, unknown=max(age, timedelta(days=1)), images=period(images, option="--images"))
     print(as_text(clean(Tools(settings, log=_log()), limits, dry_run=dry_run), dry_run=dry_run))
     if not dry_run:
         print(storage_commands.tidy_lake())
+
+
+def _encrypted_token(variable: str, scope: Scope, settings: Settings) -> str | None:
+    """The Storage token in a variable, as requests carry it; None when no variable is named."""
+    from docker_runner.encryption import Encryptor
+    from docker_runner.storage.tokens import PresentedToken
+
+    if not variable:
+        return None
+    secret = os.environ.get(variable, "")
+    # What is no token at all is told before anything else.
+    _ = PresentedToken(secret, origin=variable).id
+    return Encryptor.from_environment(settings.home, create=True).encrypt_value(secret, scope)
 
 
 def _config_data(file: Path | None) -> Any:

@@ -6,6 +6,8 @@
     ├── UserError                    the configuration, the data or the component's input: change it, then run again
     │   ├── ConfigurationError       a key of a file is wrong (carries the file and the key's path)
     │   ├── NotFoundError            a component, configuration, table or file that is named does not exist
+    │   ├── TokenError               a Storage token is unknown, has expired or was revoked
+    │   ├── ForbiddenError           the Storage token does not allow it
     │   └── ComponentError           the component ended with exit code 1, ran out of memory or of time
     └── ApplicationError             the machine, the engine, Storage or the component's code: try again, then look
         ├── EngineError              the Docker engine does not answer or refuses
@@ -64,6 +66,14 @@ def _rebuild_configuration_error(problem: str, file: str | None, key: str, line:
 
 class NotFoundError(UserError):
     """A component, configuration, table, file or image that is named does not exist."""
+
+
+class TokenError(UserError):
+    """A Storage token is unknown, has expired or was revoked; the message never shows its secret."""
+
+
+class ForbiddenError(UserError):
+    """The Storage token is good, but does not allow this; the message names the permission that is needed."""
 
 
 class ComponentError(UserError):

@@ -6,6 +6,8 @@
 | ``DOCKER_RUNNER_PROJECT`` | project directory with the configurations | ``include/project`` |
 | ``DOCKER_RUNNER_COMPONENTS`` | folder with one ``<id>.json`` per component | ``include/components`` |
 | ``DOCKER_RUNNER_STORAGE`` | URI of the Storage | ``ducklake:sqlite:<home>/storage/catalog.sqlite`` |
+| ``DOCKER_RUNNER_STORAGE_TOKEN`` | Storage token whose permissions count for jobs and commands | none: full rights |
+| ``DOCKER_RUNNER_STORAGE_TOKEN_CONN_ID`` | Airflow connection whose password is that token | none |
 | ``DOCKER_RUNNER_WORKSPACES`` | folder for the folders of runs | ``<home>/workspaces`` |
 | ``DOCKER_RUNNER_UID`` | user and group id of containers when the runner is root | ``1000`` |
 | ``DOCKER_RUNNER_KEYS`` | encryption keys, comma separated, the first one encrypts | the file ``<home>/keys`` |
@@ -35,7 +37,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from docker_runner.errors import UserError
+from docker_runner.storage.tokens import PresentedToken
 
+STORAGE_TOKEN = "DOCKER_RUNNER_STORAGE_TOKEN"  # noqa: S105 - the name of a variable
 DEFAULT_MAX_EXPORT_BYTES = 100_000_000_000
 DEFAULT_DEFER_AFTER = 30.0
 DEFAULT_FEATURES = ("queuev2", "artifacts", "new-native-types")
@@ -59,7 +63,12 @@ class ForwardedToken:
 
 @dataclass(frozen=True)
 class Settings:
-    """Where this installation keeps things; see the module's table."""
+    """Where this installation keeps things; see the module's table.
+
+    Attributes:
+        storage_token: None for full rights. A variable that is there and empty is an empty token, which is refused
+            where it is used: a secret that went missing must not become full rights.
+    """
 
     home: Path
     project: Path
@@ -68,6 +77,8 @@ class Settings:
     workspaces: Path
     container_uid: int
     vault: Path
+    storage_token: PresentedToken | None = None
+    storage_token_conn_id: str = ""
     docker_conn_id: str = ""
     branch: str = ""
     features: tuple[str, ...] = DEFAULT_FEATURES
@@ -104,6 +115,8 @@ class Settings:
             workspaces=Path(env.get("DOCKER_RUNNER_WORKSPACES") or home / "workspaces").absolute(),
             container_uid=int(uid),
             vault=Path(env.get("DOCKER_RUNNER_VAULT") or home / "vault.json").absolute(),
+            storage_token=(PresentedToken(env[STORAGE_TOKEN], origin=STORAGE_TOKEN) if STORAGE_TOKEN in env else None),
+            storage_token_conn_id=env.get("DOCKER_RUNNER_STORAGE_TOKEN_CONN_ID", ""),
             docker_conn_id=env.get("DOCKER_RUNNER_DOCKER_CONN_ID", ""),
             branch=env.get("DOCKER_RUNNER_BRANCH", ""),
             features=_features(env.get("DOCKER_RUNNER_FEATURES")),

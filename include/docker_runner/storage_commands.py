@@ -15,6 +15,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from docker_runner import storage_event_commands, storage_token_commands
 from docker_runner.errors import UserError
 from docker_runner.mapping.moments import moment
 from docker_runner.settings import Settings
@@ -33,6 +34,8 @@ from docker_runner.storage.base import (
 )
 
 app = typer.Typer(help="Look into the Storage, bring tables and files in and take them out.", no_args_is_help=True)
+app.add_typer(storage_token_commands.app, name="token")
+app.command("events")(storage_event_commands.list_events)
 
 _MAX_SHOWN_CHARACTERS = 60
 _WIDTH_OF_A_PIPE = 400
@@ -105,7 +108,7 @@ def list_tables(bucket: Annotated[str | None, typer.Argument(help="bucket id, e.
     if not tables:
         print("There are no tables yet.")
         return
-    _print_table(
+    print_table(
         ("table", "rows", "bytes", "primary key", "last import"),
         ((t.id, str(t.rows), str(t.bytes), ", ".join(t.primary_key), _moment(t.last_import_date)) for t in tables),
     )
@@ -118,7 +121,7 @@ def show_table(
 ) -> None:
     """Show what Storage knows of a table, and some of its rows."""
     with closing(_open()) as storage:
-        _print_table(("", ""), _details(storage.table(table)), header_shown=False)
+        print_table(("", ""), _details(storage.table(table)), header_shown=False)
         if rows:
             print_preview(storage, table, rows=rows)
 
@@ -137,7 +140,7 @@ def print_preview(storage: Storage, table: str, *, rows: int) -> None:
         csv.field_size_limit(sys.maxsize)
         with preview.open(encoding="utf-8", newline="") as file:
             header, *records = csv.reader(file)
-    _print_table(header, (map(_shortened, record) for record in records), overflow="ellipsis")
+    print_table(header, (map(_shortened, record) for record in records), overflow="ellipsis")
 
 
 @app.command("upload")
@@ -167,7 +170,7 @@ def list_files(
     if not found:
         print("There are no such files." if tag or query else "There are no files yet.")
         return
-    _print_table(
+    print_table(
         ("id", "name", "bytes", "tags", "stored", ""),
         ((str(f.id), f.name, str(f.size_bytes), ", ".join(f.tags), _moment(f.created), _age(f)) for f in found),
     )
@@ -189,6 +192,7 @@ def tidy_storage(
     keep_days: Annotated[int, typer.Option(min=0, help="days for which earlier states of tables are kept")] = 7,
 ) -> None:
     """Merge small files and remove what is not needed any more; run it about once a day."""
+    storage_token_commands.refuse_unless_manager("tidy the Storage")
     print(tidy_lake(keep_days=keep_days))
 
 
@@ -208,7 +212,8 @@ def tidy_lake(*, keep_days: int = 7) -> str:
 
 
 def _open() -> Storage:
-    return open_storage(Settings.from_environment().storage)
+    settings = Settings.from_environment()
+    return open_storage(settings.storage, token=settings.storage_token)
 
 
 def _split(names: str) -> tuple[str, ...]:
@@ -262,13 +267,21 @@ def _entry(item: MetadataItem) -> str:
     return f"{item.key} = {_shortened(item.value)} ({item.provider})"
 
 
-def _print_table(
+def print_table(
     header: Iterable[str],
     records: Iterable[Iterable[str]],
     *,
     header_shown: bool = True,
     overflow: Literal["fold", "ellipsis"] = "fold",
 ) -> None:
+    """Print records as a table; on a terminal it is as wide as that.
+
+    Args:
+        header: names of the columns.
+        records: the lines.
+        header_shown: whether the names are printed.
+        overflow: what becomes of texts that are too long.
+    """
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Column

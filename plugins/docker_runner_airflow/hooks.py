@@ -1,4 +1,4 @@
-"""Connections: logins to registries as Airflow's users have configured them."""
+"""Connections: logins to registries and the Storage token, as Airflow's users have configured them."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from docker_runner.engine.registries import Login, server_host
 from docker_runner.errors import UserError
+from docker_runner.storage.tokens import PresentedToken
 
 if TYPE_CHECKING:
     from airflow.sdk import Connection
@@ -35,17 +36,41 @@ def registry_login(settings: Settings, host: str) -> Login | None:
     return None
 
 
-def _connection(conn_id: str) -> Connection:
+def storage_token(settings: Settings) -> PresentedToken | None:
+    """The Storage token of this installation: the variable's, else the password of the connection that is named.
+
+    The connection is looked up when a task uses Storage, in Airflow's secrets backends too, and never while DAGs are
+    parsed.
+
+    Args:
+        settings: have the variable's token, and name the connection.
+
+    Raises:
+        UserError: the connection does not exist.
+    """
+    conn_id = settings.storage_token_conn_id
+    if settings.storage_token is not None or not conn_id:
+        return settings.storage_token
+    connection = _found(conn_id, variable="DOCKER_RUNNER_STORAGE_TOKEN_CONN_ID", wanted="a Storage token as password")
+    # Without a password it is an empty token, which is refused: it must not become full rights.
+    return PresentedToken(str(connection.password or ""), origin=f"the Airflow connection {conn_id!r}")
+
+
+def _found(conn_id: str, *, variable: str, wanted: str) -> Connection:
     from airflow.sdk import BaseHook
 
     try:
-        connection = BaseHook.get_connection(conn_id)
+        return BaseHook.get_connection(conn_id)
     except Exception as error:
         # Airflow's own error for an unknown connection depends on where it was looked for.
         raise UserError(
-            f"The Airflow connection {conn_id!r} of DOCKER_RUNNER_DOCKER_CONN_ID cannot be used: "
-            f"{type(error).__name__}. Add a connection of the type Docker with this id."
+            f"The Airflow connection {conn_id!r} of {variable} cannot be used: "
+            f"{type(error).__name__}. Add a connection with this id and {wanted}."
         ) from None
+
+
+def _connection(conn_id: str) -> Connection:
+    connection = _found(conn_id, variable="DOCKER_RUNNER_DOCKER_CONN_ID", wanted="of the type Docker")
     missing = [name for name in ("host", "login", "password") if not getattr(connection, name)]
     if missing:
         raise UserError(f"The Airflow connection {conn_id!r} has no {' and no '.join(missing)}: a registry needs both.")

@@ -125,10 +125,15 @@ class StepOperator(BaseOperator):
     def tools(self) -> Tools:
         """Storage, engine and keys of this worker; logs go to the task's log."""
         from docker_runner.job.tools import Tools
-        from docker_runner_airflow.hooks import registry_login
+        from docker_runner_airflow.hooks import registry_login, storage_token
 
         settings = Settings.from_environment()
-        return Tools(settings, log=LOG, registry_login=partial(registry_login, settings))
+        return Tools(
+            settings,
+            log=LOG,
+            registry_login=partial(registry_login, settings),
+            installation_token=partial(storage_token, settings),
+        )
 
     def workspace(self, context: Mapping[str, Any]) -> Workspace:
         """The folders of this DAG run."""
@@ -148,24 +153,29 @@ class CreateWorkspaceOperator(StepOperator):
 
     def work(self, context: Mapping[str, Any]) -> dict[str, Any]:
         """Resolve everything before anything runs (LC-5)."""
+        from docker_runner.job.job_events import resolving
         from docker_runner.job.resolution import JobRequest, described, resolve_job
         from docker_runner.job.steps import create_workspace
         from docker_runner.project.component import ComponentRegistry
         from docker_runner.project.configuration import Project
 
-        settings = Settings.from_environment()
-        job = resolve_job(
-            Project(settings.project, branch=self.branch),
-            ComponentRegistry(settings.components),
-            component_id=self.component_id,
-            config_id=self.config_id,
-            request=JobRequest.from_params(context["params"]),
-            job_id=job_id(context),
-            run_id=context["run_id"],
-            features=settings.features,
-            vault=settings.vault,
-        )
-        create_workspace(job, self.workspace(context), self.tools())
+        settings, tools = Settings.from_environment(), self.tools()
+        ids = {
+            "component_id": self.component_id,
+            "config_id": self.config_id,
+            "job_id": job_id(context),
+            "run_id": context["run_id"],
+        }
+        with resolving(tools, **ids):
+            job = resolve_job(
+                Project(settings.project, branch=self.branch),
+                ComponentRegistry(settings.components),
+                request=JobRequest.from_params(context["params"]),
+                features=settings.features,
+                vault=settings.vault,
+                **ids,
+            )
+        create_workspace(job, self.workspace(context), tools)
         return described(job, selected=[row.row_id for row in job.rows])
 
 
@@ -236,14 +246,15 @@ class CleanUpOperator(StepOperator):
         """Clean up, then fail when another task of the run failed or was stopped."""
         from docker_runner.job.steps import clean_up
 
-        manifest = clean_up(self.workspace(context), self.tools())
         # Rows that were not chosen skip their tasks; without rows only a person can have stopped a task, but for the
         # one that is skipped whenever nothing fails.
         bad = self.bad_states if self.has_rows else self.bad_states | {"skipped"}
         states = task_states(context)
         failed = sorted(name for name, state in states.items() if state in bad and name != Kind.UNLOAD_ALWAYS.value)
+        problem = f"The run failed: see {', '.join(failed)}." if failed else ""
+        manifest = clean_up(self.workspace(context), self.tools(), problem=problem)
         if failed:
-            message = f"Cleaned up. The run failed: see {', '.join(failed)}."
+            message = f"Cleaned up. {problem}"
             LOG.error(message)
             raise StepFailed(message, can_be_repeated=False)
         return manifest

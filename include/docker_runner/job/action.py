@@ -73,6 +73,8 @@ def run_action(
     # Everything that may be wrong with the configuration is found before anything runs.
     content, secrets = stage_config(row.main, row, tools, action=action)
     redactor = Redactor([*secrets, tools.settings.forwarded_token.token])
+    if tools.settings.storage_token:
+        redactor.add([tools.settings.storage_token.secret])
     job = Job(id=f"action.{component.id}.{uuid.uuid4().hex}", title=f"{component.id} {action}", rows=(row,))
     image = PreparedImage.from_manifest(pull_images(job, tools)["images"][row.main.image_reference])
     with _folders(tools.settings.workspaces, job) as workspace:

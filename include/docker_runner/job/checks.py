@@ -53,7 +53,7 @@ def effective_problems(content: Mapping[str, Any], *, files: Files) -> Iterator[
     parsed = completed(content)
     for problem in (*input_problems(parsed), *output_problems(parsed)):
         yield located(problem, files)
-    for check in (refuse_wrong_artifacts, refuse_missing_credentials):
+    for check in (refuse_wrong_artifacts, refuse_missing_credentials, refuse_plain_token):
         try:
             check(parsed)
         except ConfigurationError as error:
@@ -64,6 +64,19 @@ def effective_problems(content: Mapping[str, Any], *, files: Files) -> Iterator[
             refuse_plain_secrets({"#": value})
         except ConfigurationError as error:
             yield located(ConfigurationError(error.problem, key=path), files)
+
+
+def refuse_plain_token(configuration: Mapping[str, Any]) -> None:
+    """Refuse a Storage token that would be ignored, so that its job would run with other rights than was meant.
+
+    Raises:
+        ConfigurationError: it stands under a name that is not the one of a secret.
+    """
+    if "storage_token" in (configuration.get("runtime") or {}):
+        raise ConfigurationError(
+            "A Storage token is a secret: write it as #storage_token, encrypted with `docker-runner encrypt`.",
+            key="runtime.storage_token",
+        )
 
 
 @contextmanager

@@ -8,8 +8,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from docker_runner.engine.container_logs import LINE_CHARACTERS, LINE_MARKER
+from docker_runner.engine.container_spec import ContainerOutcome
 from docker_runner.engine.frames import Stream
 from docker_runner.engine.gelf_messages import ERROR_LEVEL, GelfMessage
+from docker_runner.job.event_log import NO_EVENTS, EventLog, event_type
 from docker_runner.project.component import Component
 
 _STREAM_LEVELS = {Stream.STDOUT: 200, Stream.STDERR: ERROR_LEVEL}
@@ -32,10 +34,12 @@ class ComponentLog:
     Args:
         log: where lines and messages go, each with its level.
         component: the row's main component, whose verbosity counts for all of its images (LG-16).
+        events: is told each message, and the end of each output when the container has ended.
     """
 
-    def __init__(self, log: logging.Logger, component: Component) -> None:
+    def __init__(self, log: logging.Logger, component: Component, *, events: EventLog = NO_EVENTS) -> None:
         self._log = log
+        self._events = events
         self._component_id = component.id
         given = dict(component.data["logging"]["verbosity"])
         self._verbosity = _DEFAULT | {int(level): value for level, value in given.items() if level.isdecimal()}
@@ -59,6 +63,21 @@ class ComponentLog:
         if message.is_warning:
             self.last_warning = text
         self._show(message.level, text, message.context)
+        self._add_event(message.level, text, message.context)
+
+    def tell_outputs(self, outcome: ContainerOutcome) -> None:
+        """Tell the end of each output as one event; its lines are in the log only (LG-6, CT-34)."""
+        self._add_event(_STREAM_LEVELS[Stream.STDOUT], outcome.stdout_tail, {})
+        self._add_event(_STREAM_LEVELS[Stream.STDERR], outcome.stderr_tail, {})
+
+    def _add_event(self, level: int, text: str, context: Mapping[str, Any]) -> None:
+        """Tell an event of the type that its level gives it (LG-12, LG-13)."""
+        verbosity = self._verbosity.get(level, "normal")
+        if verbosity == "none" or not text.strip():
+            return
+        shown = self._camouflage if verbosity == "camouflage" else text
+        kind = event_type(_SHOWN_AS.get(level, logging.ERROR))
+        self._events.add(kind, shown, results=context if verbosity == "verbose" else {})
 
     def notice(self, text: str) -> None:
         """Tell of a message that was dropped (LG-7, LG-8)."""

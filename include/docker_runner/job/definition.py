@@ -180,11 +180,15 @@ class Job:
         id: identity of the run, used in names of containers and folders.
         title: component and configuration, for people.
         rows: definitions of the rows that run.
+        storage_token: the Storage token that came with the job, as a cipher; empty when none came.
+        token_ids: ids of the tokens that rows work with, by row; found when the run begins.
     """
 
     id: str
     title: str
     rows: tuple[JobDefinition, ...]
+    storage_token: str = field(default="", repr=False)
+    token_ids: Mapping[str, int] = field(default_factory=dict)
 
     def row(self, row_id: str) -> JobDefinition | None:
         """The definition of a row, or None when the run leaves it out."""
@@ -226,7 +230,13 @@ class Job:
             }
             for row in self.rows
         ]
-        return json.dumps({"id": self.id, "title": self.title, "components": components, "rows": rows}, indent=1)
+        document = {
+            "id": self.id,
+            "title": self.title,
+            "storage_token": self.storage_token,
+            "token_ids": self.token_ids,
+        }
+        return json.dumps({**document, "components": components, "rows": rows}, indent=1)
 
     @classmethod
     def from_json(cls, text: str) -> Job:
@@ -250,4 +260,10 @@ class Job:
             )
             for row in content["rows"]
         )
-        return cls(id=content["id"], title=content["title"], rows=rows)
+        return cls(
+            id=content["id"],
+            title=content["title"],
+            rows=rows,
+            storage_token=content["storage_token"],
+            token_ids=content["token_ids"],
+        )

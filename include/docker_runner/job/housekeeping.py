@@ -23,6 +23,7 @@ from docker_runner.engine.scratch import left_scratch_folders
 from docker_runner.errors import ApplicationError, UserError
 from docker_runner.interface.data_folder import EXTENSIONS, DataFolder
 from docker_runner.job.containers import LABEL_JOB
+from docker_runner.job.event_log import store_left_events
 from docker_runner.job.run import at_rest, is_running
 from docker_runner.job.tools import Tools
 from docker_runner.job.workspace import Workspace, remove_tree
@@ -219,7 +220,7 @@ def _folders(tools: Tools) -> Sequence[Path]:
 def _is_workspace(folder: Path) -> bool:
     """Whether the runner made it: it has the runner's own parts, and nothing else."""
     names = {path.name for path in folder.iterdir() if not path.name.startswith(".job.json.")}
-    return names <= {"job.json", "rows"}
+    return names <= {"job.json", "rows", "events"}
 
 
 def _job_id(folder: Path) -> str:
@@ -249,9 +250,10 @@ def _remove_secrets(folder: Path) -> None:
 
 
 def _remove_folder(tools: Tools, folder: Path, judge: _Judge) -> bool:
-    """Remove a folder that a run, whose container was stopped just now, may be removing itself."""
+    """Remove a folder that a run, whose container was stopped just now, may be removing itself; keep its events."""
     with _at_rest(tools, folder, judge) as is_at_rest:
         if is_at_rest:
+            store_left_events(folder, tools.ledger, tools.log)
             for _ in range(_ATTEMPTS):
                 with suppress(FileNotFoundError):
                     remove_tree(folder)

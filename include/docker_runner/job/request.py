@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from docker_runner.documents import scalar_text
+from docker_runner.encryption import is_cipher
 from docker_runner.errors import UserError
 from docker_runner.job.definition import Mode
 from docker_runner.project.variables import VariableValues
 
 FORCE_RUN = "forceRun"
 MODES = ("run", FORCE_RUN, "debug")
-_KEYS = ("mode", "tag", "rows", "variables", "values", "config_data", "backend", "orchestration_id")
+_KEYS = ("mode", "tag", "rows", "variables", "values", "config_data", "backend", "orchestration_id", "storage_token")
 _BACKEND_KEYS = ("type", "containerType", "context")
 
 
@@ -34,6 +35,7 @@ class JobRequest:
         config_file: where it was read, for errors.
         backend: ``type`` (size) and ``context`` of the backend, which win over the configuration's.
         orchestration_id: what this run is part of; runs of the same one share artifacts (AR-5).
+        storage_token: the Storage token whose permissions count for this job, as a cipher for its component.
     """
 
     mode: Mode = Mode.RUN
@@ -45,6 +47,7 @@ class JobRequest:
     config_file: Path | str = "configData"
     backend: Mapping[str, str] = field(default_factory=dict)
     orchestration_id: str = ""
+    storage_token: str = field(default="", repr=False)
 
     @classmethod
     def from_params(cls, params: Mapping[str, Any], *, config_file: Path | str = "configData") -> JobRequest:
@@ -78,6 +81,7 @@ class JobRequest:
             config_file=config_file,
             backend=_backend(_map(params.get("backend"), "The backend must be a map of type and context.")),
             orchestration_id=_text(params, "orchestration_id"),
+            storage_token=_cipher(params, "storage_token"),
         )
 
 
@@ -86,6 +90,14 @@ def _text(params: Mapping[str, Any], name: str) -> str:
     if isinstance(value, Mapping | list):
         raise UserError(f"{name} must be a text, not a {'map' if isinstance(value, Mapping) else 'list'}.")
     return scalar_text(value)
+
+
+def _cipher(params: Mapping[str, Any], name: str) -> str:
+    """A secret: requests are stored in places where everybody can read them, so it must come encrypted."""
+    text = _text(params, name)
+    if (text or params.get(name) is not None) and not is_cipher(text):
+        raise UserError(f"{name} must be a cipher: encrypt it with `docker-runner encrypt --value`.")
+    return text
 
 
 def _rows(rows: Any) -> tuple[str, ...]:

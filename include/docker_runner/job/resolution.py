@@ -85,7 +85,8 @@ def resolve_job(
         for row, content in effective_configurations(source.configuration)
         if (row.id if row else "") in selected
     )  # fmt: skip
-    return Job(id=job_id, title=f"{component_id}/{config_id}".rstrip("/"), rows=rows)
+    title = f"{component_id}/{config_id}".rstrip("/")
+    return Job(id=job_id, title=title, rows=rows, storage_token=request.storage_token)
 
 
 def _definition(

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 from docker_runner.errors import ApplicationError, RunnerError, UserError
 from docker_runner.job.definition import Job, JobDefinition
-from docker_runner.job.images import pull_images
 from docker_runner.job.plan import PULL_IMAGES, Step, row_steps
 from docker_runner.job.steps import clean_up, create_workspace, perform
 from docker_runner.job.tools import Tools
@@ -50,15 +49,16 @@ def run_job(job: Job, tools: Tools, *, on_step: OnStep = lambda *_: None) -> Job
         result = JobResult(job)
         try:
             _timed(result, "", "create_workspace", lambda: create_workspace(job, workspace, tools), on_step)
-            images = _timed(result, "", PULL_IMAGES.name, lambda: pull_images(job, tools), on_step)
+            pull = partial(perform, PULL_IMAGES, workspace=workspace, row_id="", tools=tools, manifests={})
+            images = _timed(result, "", PULL_IMAGES.name, pull, on_step)
             for row in job.rows:
                 _run_row(row, images, workspace=workspace, tools=tools, result=result, on_step=on_step)
-        except BaseException:
+        except BaseException as error:
             # What went wrong first is what the user must see, also when cleaning up fails for the same reason.
             with suppress(ApplicationError):
-                clean_up(workspace, tools)
+                clean_up(workspace, tools, problem=str(error) if isinstance(error, RunnerError) else "The run stopped.")
             raise
-        _timed(result, "", "clean_up", lambda: clean_up(workspace, tools), on_step)
+        _timed(result, "", "clean_up", lambda: clean_up(workspace, tools, problem=""), on_step)
         return result
 
 

@@ -37,6 +37,7 @@ from docker_runner.job.definition import Job, JobDefinition, Mode, Stage
 from docker_runner.job.gelf import GELF_PORT, gelf_of
 from docker_runner.job.snapshots import store_snapshot
 from docker_runner.job.state import decrypted_state, keep_new_state, state_secrets
+from docker_runner.job.storage_token import token_secrets
 from docker_runner.job.supervision import TO_THE_END, Following, RunRecord, StillRunningError, running_or_ended
 from docker_runner.job.tools import Tools
 from docker_runner.job.workspace import RowWorkspace
@@ -78,7 +79,7 @@ def run_stage_of_row(
     data = folders.data(position, extension=stage.component.extension)
     run = StageRun(stage, job, row, data, folders.tmp(position), image)
     redactor = redactor_of(job, row, folders, tools)
-    lines = ComponentLog(tools.log.getChild("component"), row.component)
+    lines = ComponentLog(tools.log.getChild("component"), row.component, events=tools.events)
     state = running_or_ended(run, folders, following, tools)
     if state is None:
         announce(run, tools)
@@ -215,6 +216,7 @@ def _results(
     tools: Tools,
 ) -> dict[str, Any]:
     stage, row, data = run.stage, run.row, run.data
+    lines.tell_outputs(outcome)
     manifest = finish_stage(run, outcome, redactor=redactor, tools=tools, last_gelf_message=lines.last_warning)
     if stage.is_main:
         keep_new_state(row, folders, tools, state=read_out_state(data.out_state))
@@ -239,6 +241,7 @@ def redactor_of(job: Job, row: JobDefinition, folders: RowWorkspace, tools: Tool
     redactor = Redactor(secrets_of(job, tools))
     redactor.add(state_secrets(row, folders, tools))
     redactor.add([tools.settings.forwarded_token.token])
+    redactor.add(token_secrets(job, tools))
     return redactor
 
 

@@ -6,8 +6,10 @@ JSON-serialisable manifest of what it did. It may be repeated at any time: it fi
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from docker_runner.documents import hide_secrets
@@ -20,16 +22,20 @@ from docker_runner.job.config import secrets_of, stage_config
 from docker_runner.job.containers import LABEL_INSTALLATION, LABEL_JOB, LABEL_ROW, SIZES, unknown_size
 from docker_runner.job.definition import Job, JobDefinition
 from docker_runner.job.discretion import discreet
+from docker_runner.job.event_log import EventLog
 from docker_runner.job.images import pull_images
+from docker_runner.job.job_events import end_events, tell_begin_of_job, tell_begin_of_step, tell_end_of_step, told
 from docker_runner.job.plan import Kind, Step, row_steps
 from docker_runner.job.stages import redactor_of, release_stage, run_stage_of_row
 from docker_runner.job.state import decrypted_state, forget_stored_state, stored_state
+from docker_runner.job.storage_token import refuse_forbidden, token_of
 from docker_runner.job.supervision import TO_THE_END, Following, finished_before
 from docker_runner.job.tools import Tools
 from docker_runner.job.unload import Unloading
 from docker_runner.job.workspace import RowWorkspace, Workspace
 from docker_runner.mapping.input_files import FileReader
 from docker_runner.mapping.input_tables import TableReader
+from docker_runner.storage.rights import StateOwner
 
 Manifest = dict[str, Any]
 _SHOWN_CHARACTERS = 20_000
@@ -77,17 +83,36 @@ def perform(
         StillRunningError: the step's container is left to somebody else; call again when it has ended.
     """
     job = workspace.job()
-    if step.kind is Kind.PULL_IMAGES:
-        return pull_images(job, tools)
-    row = job.row(row_id)
-    if row is None:
-        raise ApplicationError(f"The row {row_id!r} is not part of this run.")
-    work = RowWork(step, job, row, workspace.row(row_id), tools, manifests, following)
+    row = None
+    if step.kind is not Kind.PULL_IMAGES:
+        row = job.row(row_id)
+        if row is None:
+            raise ApplicationError(f"The row {row_id!r} is not part of this run.")
+    with told(job, row, workspace, tools) as events:
+        begin = time.monotonic()
+        if row is None:
+            with events.listening(tools.log):
+                manifest = pull_images(job, tools)
+        else:
+            if not following.resumed:
+                tell_begin_of_step(events, step, job, row)
+            work = RowWork(step, job, row, workspace.row(row_id), tools, manifests, following)
+            with tools.acting(partial(token_of, job, row, tools), StateOwner(row.component.id, row.config_id)):
+                manifest = _perform_of_row(work, events)
+        seconds = time.monotonic() - begin
+        tell_end_of_step(events, step, job, row, manifest=manifest, seconds=seconds)
+        return manifest
+
+
+def _perform_of_row(work: RowWork, events: EventLog) -> Manifest:
+    job, row, tools = work.job, work.row, work.tools
     steps = {item.name: item for item in row_steps(row.configuration, row.component)}
-    if step.kind not in _READ_WHAT_A_COMPONENT_LEFT:
-        return _perform(work, steps)
+    if work.step.kind not in _READ_WHAT_A_COMPONENT_LEFT:
+        with events.listening(tools.log):
+            return _perform(work, steps)
     redactor = redactor_of(job, row, work.folders, tools)
-    with discreet(redactor, tools.log):
+    # Who listens comes after who hides.
+    with discreet(redactor, tools.log), events.listening(tools.log):
         done: Manifest = redactor.redact_document(_perform(work, steps))
         return done
 
@@ -131,13 +156,21 @@ def create_workspace(job: Job, workspace: Workspace, tools: Tools) -> None:
     """Start a run: remove what an earlier attempt of the same run left, make the folders anew.
 
     Raises:
-        UserError: a component needs a token that is not configured (EV-13), or a secret cannot be decrypted; nothing
-            has begun then (LC-5).
+        UserError: a component needs a token that is not configured (EV-13), a secret cannot be decrypted, or the
+            Storage token is not good or does not allow what is mapped; nothing has begun then (LC-5).
     """
+    with told(job, None, workspace, tools) as events, events.listening(tools.log):
+        _create_workspace(job, workspace, tools, events)
+
+
+def _create_workspace(job: Job, workspace: Workspace, tools: Tools, events: EventLog) -> None:
     for stage in (stage for row in job.rows for stage in row.stages):
         refuse_missing_token(stage.component, tools.settings.forwarded_token)
     for _ in secrets_of(job, tools):
         pass
+    tokens = refuse_forbidden(job, tools)
+    job = replace(job, token_ids={row_id: token.id for row_id, token in tokens.items() if token})
+    tell_begin_of_job(events, job, tokens)
     # Without a folder nothing was ever started, so the engine need not even be there.
     if workspace.folder.exists():
         clean_up(workspace, tools)
@@ -237,8 +270,13 @@ def _unload_always(work: RowWork) -> Manifest:
     return Unloading(work.job, work.row, work.folders, work.tools).unload_after_failure(files=loaded.get("files", []))
 
 
-def clean_up(workspace: Workspace, tools: Tools) -> Manifest:
+def clean_up(workspace: Workspace, tools: Tools, *, problem: str | None = None) -> Manifest:
     """Remove the run's containers, then its folders with everything in them (CT-9, LC-39).
+
+    Args:
+        workspace: the run's folders.
+        tools: the engine, Storage, the log.
+        problem: as of :func:`end_events`.
 
     Raises:
         EngineError: the engine does not answer, so containers may be left; the folders are removed all the same.
@@ -246,6 +284,7 @@ def clean_up(workspace: Workspace, tools: Tools) -> Manifest:
     try:
         return {"containers": stop_containers(workspace.job_id, tools)}
     finally:
+        end_events(workspace, tools, problem=problem)
         workspace.remove()
 
 

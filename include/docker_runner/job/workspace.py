@@ -61,6 +61,7 @@ class Workspace:
         """Make the run's folders anew; whatever an earlier attempt left is removed first."""
         self.remove()
         self.folder.mkdir(parents=True, mode=0o700)
+        (self.folder / "events").mkdir()
         for row in job.rows:
             self.row(row.row_id).create()
         write_whole(self.folder / "job.json", job.to_json())

@@ -14,6 +14,9 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Protocol
 
+from docker_runner.storage.events import Event, EventQuery
+from docker_runner.storage.tokens import NewToken, Permissions, PresentedToken, Token
+
 
 class Operator(StrEnum):
     """How a filter compares a column with its values."""
@@ -129,7 +132,7 @@ class Exported:
 
 @dataclass(frozen=True)
 class StoredFile:
-    """A file in Storage. ``id`` only grows."""
+    """A file in Storage. ``id`` only grows; ``owner`` is the token that it was stored with, if it was one."""
 
     id: int
     name: str
@@ -141,6 +144,7 @@ class StoredFile:
     is_encrypted: bool = True
     is_sliced: bool = False
     max_age_days: int | None = None
+    owner: int | None = None
 
 
 @dataclass(frozen=True)
@@ -148,7 +152,7 @@ class FileQuery:
     """Which files: all ``tags`` present, none of ``without_tags``, newest first, at most ``limit``.
 
     ``query`` is a full-text query of the file index, e.g. ``tags:a AND NOT tags:b`` or ``name:*.zip`` (IF-3); it is
-    one more condition that must hold.
+    one more condition that must hold. ``owner`` is the token that they were stored with.
     """
 
     tags: tuple[str, ...] = ()
@@ -157,6 +161,7 @@ class FileQuery:
     since_id: int | None = None
     created_since: datetime | None = None
     query: str = ""
+    owner: int | None = None
     limit: int = 100
 
 
@@ -205,7 +210,7 @@ class TableLoad:
 
 @dataclass(frozen=True)
 class FileUpload:
-    """One file to store. ``name`` is the name that Storage shows."""
+    """One file to store. ``name`` is the name that Storage shows, ``owner`` the token that stores it."""
 
     source: Path
     name: str
@@ -213,6 +218,7 @@ class FileUpload:
     is_public: bool = False
     is_permanent: bool = False
     is_encrypted: bool = True
+    owner: int | None = None
 
 
 @dataclass(frozen=True)
@@ -264,7 +270,34 @@ class Committed:
     repeated: bool = False
 
 
-class Storage(Protocol):
+class Ledger(Protocol):
+    """Tokens and events: what a Storage keeps of who may use it and of what was done with it."""
+
+    def create_token(
+        self, description: str, permissions: Permissions, *, creator: str, expires: datetime | None = None
+    ) -> NewToken:
+        """Make a token; its secret is in the answer and nowhere else."""
+
+    def tokens(self) -> Sequence[Token]:
+        """All tokens by id, also those that have expired or were revoked."""
+
+    def revoke_token(self, token_id: int) -> Token:
+        """Make a token useless for good; NotFoundError when there is none."""
+
+    def verify_token(self, presented: PresentedToken) -> Token:
+        """The token that somebody presents; TokenError when it is unknown, has expired or was revoked."""
+
+    def add_events(self, events: Sequence[Event]) -> None:
+        """Store events; those that are there already stay as they are."""
+
+    def events(self, query: EventQuery) -> Sequence[Event]:
+        """The newest events that match, oldest first."""
+
+    def remove_events(self, before: datetime) -> int:
+        """Forget events from before a time; gives their number."""
+
+
+class Storage(Ledger, Protocol):
     """A Storage. Every method may raise ``StorageError``; unknown tables and files raise ``NotFoundError``."""
 
     def buckets(self) -> Sequence[Bucket]:

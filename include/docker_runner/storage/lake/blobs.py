@@ -70,6 +70,7 @@ class StoredContent:
             is_encrypted=self.upload.is_encrypted,
             is_sliced=self.sliced,
             max_age_days=None if self.upload.is_permanent else MAX_AGE_DAYS,
+            owner=self.upload.owner,
         )
 
     def remove(self) -> None:

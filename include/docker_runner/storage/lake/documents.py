@@ -100,6 +100,7 @@ def file_document(file: StoredFile, content: str) -> Document:
         "is_encrypted": file.is_encrypted,
         "is_sliced": file.is_sliced,
         "max_age_days": file.max_age_days,
+        "owner": file.owner,
         "content": content,
     }
 

@@ -30,6 +30,9 @@ def file_search(run: Run, query: FileQuery) -> list[StoredFile]:
         conditions.append(f"id > {int(query.since_id)}")
     if query.created_since:
         conditions.append(f"{CREATED} >= {sql.time(query.created_since)}")
+    if query.owner is not None:
+        # Documents of files that were stored without a token have no owner, or none in them.
+        conditions.append(f"(document->>'owner')::BIGINT = {int(query.owner)}")
     if query.query:
         conditions.append(query_condition(query.query, now=datetime.now(UTC)))
     where = f" WHERE {' AND '.join(conditions)}" if conditions else ""

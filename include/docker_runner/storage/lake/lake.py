@@ -31,12 +31,13 @@ from docker_runner.storage.lake.connection import Connection, storage_errors
 from docker_runner.storage.lake.export import export
 from docker_runner.storage.lake.file_search import file_search
 from docker_runner.storage.lake.housekeeping import Tidied, tidy
+from docker_runner.storage.lake.ledger import LakeLedger
 from docker_runner.storage.lake.location import Location
 from docker_runner.storage.lake.records import Kind, delete, find
 from docker_runner.storage.names import split_table_id
 
 
-class Lake:
+class Lake(LakeLedger):
     """An open lake; see :class:`docker_runner.storage.base.Storage` for what the methods do.
 
     Methods may be called from several threads, one runs at a time. Close it when done, or use it as a context manager.
@@ -48,6 +49,7 @@ class Lake:
         Raises:
             StorageError: it cannot be opened.
         """
+        super().__init__(location)
         self._connection = Connection(location)
         self._one_at_a_time = threading.RLock()
 
