@@ -42,7 +42,7 @@ def told(job: Job, row: JobDefinition | None, workspace: Workspace, tools: Tools
         workspace: the run's folders.
         tools: Storage and log; ``tools.events`` is what the block tells to.
     """
-    events = EventLog(_source(job, row), workspace.folder / FOLDER)
+    events = EventLog(source_of(job, row), workspace.folder / FOLDER)
     tools.events = events
     try:
         yield events
@@ -113,7 +113,7 @@ def end_events(workspace: Workspace, tools: Tools, *, problem: str | None) -> No
         began = (workspace.folder / "job.json").stat().st_mtime
     except (ApplicationError, OSError):
         return  # It is not known any more what ran.
-    events = EventLog(_source(job, None), None)
+    events = EventLog(source_of(job, None), None)
     kind, message = (EventType.ERROR, problem) if problem else (EventType.SUCCESS, _FINISHED if job.rows else _NOTHING)
     events.add(kind, message, seconds=max(0.0, time.time() - began))
     events.store(tools.ledger, tools.log)
@@ -149,7 +149,8 @@ class _Listener(logging.Handler):
         self._events.add(kind, record.getMessage())
 
 
-def _source(job: Job, row: JobDefinition | None) -> EventSource:
+def source_of(job: Job, row: JobDefinition | None) -> EventSource:
+    """What the events of a row are about; without one those of the whole job."""
     first = row or (job.rows[0] if job.rows else None)
     component, _, config = job.title.partition("/")
     return EventSource(

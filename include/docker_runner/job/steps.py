@@ -24,7 +24,14 @@ from docker_runner.job.definition import Job, JobDefinition
 from docker_runner.job.discretion import discreet
 from docker_runner.job.event_log import EventLog
 from docker_runner.job.images import pull_images
-from docker_runner.job.job_events import end_events, tell_begin_of_job, tell_begin_of_step, tell_end_of_step, told
+from docker_runner.job.job_events import (
+    end_events,
+    source_of,
+    tell_begin_of_job,
+    tell_begin_of_step,
+    tell_end_of_step,
+    told,
+)
 from docker_runner.job.plan import Kind, Step, row_steps
 from docker_runner.job.stages import redactor_of, release_stage, run_stage_of_row
 from docker_runner.job.state import decrypted_state, forget_stored_state, stored_state
@@ -170,6 +177,7 @@ def _create_workspace(job: Job, workspace: Workspace, tools: Tools, events: Even
         pass
     tokens = refuse_forbidden(job, tools)
     job = replace(job, token_ids={row_id: token.id for row_id, token in tokens.items() if token})
+    events.source = source_of(job, None)
     tell_begin_of_job(events, job, tokens)
     # Without a folder nothing was ever started, so the engine need not even be there.
     if workspace.folder.exists():

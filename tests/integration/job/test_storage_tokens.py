@@ -38,9 +38,11 @@ def test_a_job_with_the_right_token_runs_and_its_secret_is_nowhere(installation:
     installation.load("in.c-main.t", "id\n1\n")
     secret = token(installation, "in.c-main:read", "out.c-main:write")
     installation.variables[VARIABLE] = secret
-    script = f"print('leak', '{secret}'); open('/data/out/state.json', 'w').write('{{\"n\": 1}}'); {COPY}"
+    # In two parts, so that the configuration itself does not hold it.
+    script = f"print('leak', '{secret[:20]}' + '{secret[20:]}'); {COPY}"
+    state = "open('/data/out/state.json', 'w').write('{\"n\": 1}')"
     upload = "open('/data/out/files/f', 'w').write('x')"
-    installation.configuration("copy", {"parameters": {"script": f"{script}; {upload}"}, "storage": MAPPING})
+    installation.configuration("copy", {"parameters": {"script": f"{script}; {state}; {upload}"}, "storage": MAPPING})
     done = installation.command("run", f"{SCRIPT}/copy")
     assert done.returncode == 0, done.stderr
     assert "leak [hidden]" in done.stderr
