@@ -50,7 +50,7 @@ def test_the_triggerers_way_of_waiting_works_behind_tls(
 ) -> None:
     lines: list[str] = []
     log = ContainerLog(lambda _, more: lines.extend(more))
-    container, _ = start_container(secured, spec(TALKS), log)
+    container = start_container(secured, spec(TALKS), log).container_id
     try:
         state = asyncio.run(
             wait_for_container(
