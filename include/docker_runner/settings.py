@@ -5,7 +5,7 @@
 | ``DOCKER_RUNNER_HOME`` | folder for everything the runner keeps | ``.local`` in the current folder |
 | ``DOCKER_RUNNER_PROJECT`` | project directory with the configurations | ``include/project`` |
 | ``DOCKER_RUNNER_COMPONENTS`` | folder with one ``<id>.json`` per component | ``include/components`` |
-| ``DOCKER_RUNNER_STORAGE`` | URI of the Storage | ``ducklake:sqlite:<home>/storage/catalog.sqlite`` |
+| ``DOCKER_RUNNER_STORAGE`` | URI of the Storage (docs/storage.md) | ``ducklake:sqlite:<home>/storage/catalog.sqlite`` |
 | ``DOCKER_RUNNER_STORAGE_TOKEN`` | Storage token whose permissions count for jobs and commands | none: full rights |
 | ``DOCKER_RUNNER_STORAGE_TOKEN_CONN_ID`` | Airflow connection whose password is that token | none |
 | ``DOCKER_RUNNER_WORKSPACES`` | folder for the folders of runs | ``<home>/workspaces`` |

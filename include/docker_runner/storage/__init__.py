@@ -14,8 +14,9 @@ def open_storage(uri: str, *, token: PresentedToken | None = None) -> Storage:
     """Open a Storage, and create it when it does not exist yet.
 
     Args:
-        uri: ``ducklake:sqlite:/folder/catalog.sqlite``, optionally with ``?data_path=/other/folder`` for the tables'
-            files (default: the folder ``tables`` beside the catalogue).
+        uri: ``ducklake:sqlite:/folder/catalog.sqlite``, for one machine, or ``ducklake:postgres:host=… dbname=…``, for
+            many; with ``?data_path=…``, a folder or a URL of object storage, where tables and files are (default with
+            SQLite: beside the catalogue).
         token: what it allows is allowed, nothing else; without one everything is.
 
     Raises:

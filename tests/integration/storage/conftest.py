@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from tests.integration.storage.lake_files import read_csv
+from tests.servers import PASSWORD, PostgresServer, S3Server
 
 from docker_runner.storage import open_storage
 from docker_runner.storage.base import Commit, LoadedTable, Storage, TableLoad
@@ -22,10 +23,48 @@ def new_lake(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Tests marked ``locations`` run on one machine's lake and on one of many machines."""
+    if metafunc.definition.get_closest_marker("locations"):
+        metafunc.parametrize("uri", ["sqlite", "postgres-s3"], indirect=True)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    server = PostgresServer()
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[S3Server]:
+    server = S3Server()
+    yield server
+    server.close()
+
+
 @pytest.fixture
-def uri(new_lake: Path, tmp_path: Path) -> str:
+def uri(request: pytest.FixtureRequest, new_lake: Path, tmp_path: Path) -> str:
+    if getattr(request, "param", "sqlite") == "postgres-s3":
+        return str(request.getfixturevalue("shared_uri"))
     shutil.copytree(new_lake, tmp_path / "lake")
     return f"ducklake:sqlite:{tmp_path}/lake/catalog.sqlite"
+
+
+@pytest.fixture
+def shared_uri(
+    postgres: PostgresServer, s3: S3Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, environment: None
+) -> str:
+    """A lake of many machines that does not exist yet."""
+    s3.set_environment(monkeypatch)
+    return f"ducklake:postgres:{postgres.new_database()}?data_path=s3://{s3.new_bucket()}/lake"
+
+
+@pytest.fixture
+def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """How a process reaches PostgreSQL, and where it works."""
+    monkeypatch.setenv("DOCKER_RUNNER_STORAGE_PASSWORD", PASSWORD)
+    monkeypatch.setenv("DOCKER_RUNNER_STORAGE_SCRATCH", str(tmp_path / "lake" / "scratch"))
 
 
 @pytest.fixture

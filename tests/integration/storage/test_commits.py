@@ -34,6 +34,7 @@ def contents(uri: str) -> tuple[object, ...]:
 
 
 @pytest.mark.rules("D6", "LC-25")
+@pytest.mark.locations
 def test_tables_files_and_state_become_visible_together(lake: Storage, uri: str, csv_file: Path) -> None:
     committed = lake.commit(
         Commit(
@@ -112,6 +113,7 @@ def test_the_errors_of_all_tables_are_told(lake: Storage, tmp_path: Path) -> Non
     assert [line.split(":")[0] for line in lines] == ["Table in.c-main.a", "Table in.c-main.b", "Table nonsense"]
 
 
+@pytest.mark.locations
 def test_a_repeated_commit_changes_nothing_and_gives_the_first_result(lake: Storage, uri: str, csv_file: Path) -> None:
     load = TableLoad("in.c-a.t", csv_file, incremental=True)
     wanted = Commit("k", (load,), (FileUpload(csv_file, "f", ("x",)),), state={KEY: {"n": 1}})
@@ -131,6 +133,7 @@ def test_a_commit_of_nothing_is_remembered_too(lake: Storage) -> None:
 
 
 @pytest.mark.rules("OM-8")
+@pytest.mark.locations
 def test_two_loads_of_one_table_in_one_commit_are_done_in_order(lake: Storage, csv_file: Path, tmp_path: Path) -> None:
     (tmp_path / "more.csv").write_text("id,v,w\n1,z,\n2,b,y\n")
     committed = lake.commit(
@@ -147,6 +150,7 @@ def test_two_loads_of_one_table_in_one_commit_are_done_in_order(lake: Storage, c
     assert sorted((tmp_path / "out.csv").read_text().splitlines()[1:]) == ['"1","z",""', '"2","b","y"']
 
 
+@pytest.mark.locations
 def test_state_is_replaced_as_a_whole(lake: Storage) -> None:
     lake.commit(Commit("1", state={KEY: {"a": 1, "b": {"c": 2}}}))
     lake.commit(Commit("2", state={KEY: {"a": 3}}))
@@ -154,6 +158,7 @@ def test_state_is_replaced_as_a_whole(lake: Storage) -> None:
 
 
 @pytest.mark.rules("OF-5", "IF-1", "IF-2", "IF-4", "IF-5", "IF-20", "IF-22")
+@pytest.mark.locations
 def test_files_are_found_newest_first_by_tags_ids_and_time(lake: Storage, csv_file: Path) -> None:
     for number, tags in enumerate([("a",), ("a", "b"), ("b", "x y's", "b"), ()]):
         lake.commit(Commit(str(number), files=(FileUpload(csv_file, f"f{number}", tags),)))
@@ -176,6 +181,7 @@ def test_files_are_found_newest_first_by_tags_ids_and_time(lake: Storage, csv_fi
     assert (found.tags, found.size_bytes, found.max_age_days) == (("b", "x y's"), 9, 15)
 
 
+@pytest.mark.locations
 def test_a_file_comes_back_as_it_was(lake: Storage, csv_file: Path, tmp_path: Path) -> None:
     upload = FileUpload(csv_file, "näme-1.csv", ("t",), is_public=True, is_permanent=True, is_encrypted=False)
     (stored,) = lake.commit(Commit("k", files=(upload,))).files
@@ -191,6 +197,7 @@ def test_a_file_comes_back_as_it_was(lake: Storage, csv_file: Path, tmp_path: Pa
 
 
 @pytest.mark.rules("IF-26")
+@pytest.mark.locations
 def test_a_folder_is_a_sliced_file(lake: Storage, tmp_path: Path) -> None:
     (tmp_path / "sliced").mkdir()
     (tmp_path / "sliced" / "1").write_text("one")
@@ -202,6 +209,7 @@ def test_a_folder_is_a_sliced_file(lake: Storage, tmp_path: Path) -> None:
 
 
 @pytest.mark.rules("IF-29")
+@pytest.mark.locations
 def test_tags_are_added_to_files(lake: Storage, csv_file: Path) -> None:
     (stored,) = lake.commit(Commit("1", files=(FileUpload(csv_file, "f", ("a",)),))).files
     lake.commit(Commit("2", add_file_tags={stored.id: ("a", "done")}))

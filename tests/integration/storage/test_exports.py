@@ -63,6 +63,7 @@ def test_filters_are_combined_and_then_limited(lake: Storage, load: Load, rows: 
 
 
 @pytest.mark.rules("IM-29", "IM-30")
+@pytest.mark.locations
 def test_after_an_import_exactly_the_new_rows_are_exported_also_within_one_second(
     lake: Storage, load: Load, rows: Rows
 ) -> None:

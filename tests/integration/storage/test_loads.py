@@ -28,6 +28,7 @@ ID = "in.c-main.t"
 
 
 @pytest.mark.rules("OM-51", "OM-52")
+@pytest.mark.locations
 def test_the_first_load_makes_bucket_and_table(lake: Storage, load: Load) -> None:
     loaded = load("id,name\n1,a\n2,b\n", primary_key=("id",))
     assert loaded == LoadedTable(ID, rows=2, table_rows=2, columns=("id", "name"), created=True)
@@ -41,6 +42,7 @@ def test_the_first_load_makes_bucket_and_table(lake: Storage, load: Load) -> Non
 
 
 @pytest.mark.rules("OM-54")
+@pytest.mark.locations
 def test_a_full_load_replaces_all_rows(load: Load, rows: Rows) -> None:
     load("id,v\n1,a\n2,b\n")
     assert load("id,v\n3,c\n") == LoadedTable(ID, rows=1, table_rows=1, columns=("id", "v"), created=False)
@@ -55,6 +57,7 @@ def test_an_incremental_load_without_key_adds_rows(load: Load, rows: Rows) -> No
 
 
 @pytest.mark.rules("OM-54")
+@pytest.mark.locations
 def test_an_incremental_load_with_key_updates_and_adds_rows(load: Load, rows: Rows) -> None:
     load("id,v\n1,a\n2,b\n", primary_key=("id",))
     assert load("id,v\n2,B\n3,c\n", incremental=True).table_rows == 3
@@ -83,6 +86,7 @@ def test_the_last_row_wins_also_across_slices_and_buffers(lake: Storage, rows: R
 
 
 @pytest.mark.rules("D4", "IM-30")
+@pytest.mark.locations
 def test_only_rows_that_changed_count_as_changed(lake: Storage, load: Load, rows: Rows) -> None:
     load("id,v\n1,a\n2,b\n", primary_key=("id",))
     before = lake.table(ID)
@@ -121,6 +125,7 @@ def test_any_sequence_of_loads_gives_what_a_dictionary_gives(
 
 
 @pytest.mark.rules("OM-61", "D5", "OM-60")
+@pytest.mark.locations
 def test_new_columns_are_added_and_are_empty_in_rows_that_were_there(load: Load, rows: Rows) -> None:
     load("id,v\n1,a\n", primary_key=("id",))
     assert load("id,v,new col\n2,b,x\n", incremental=True).columns == ("id", "v", "new_col")
@@ -194,6 +199,7 @@ def test_a_key_with_duplicate_values_is_not_taken_and_the_load_goes_on(lake: Sto
 
 
 @pytest.mark.rules("OM-62")
+@pytest.mark.locations
 def test_a_key_can_be_changed_when_its_values_are_unique(lake: Storage, load: Load, rows: Rows) -> None:
     load("a,b\n1,2\n2,2\n", primary_key=("b", "a"))
     load("a,b\n1,9\n", primary_key=("a",), incremental=True)
@@ -228,6 +234,7 @@ def test_columns_are_added_before_rows_are_deleted_and_rows_are_loaded_after_tha
 
 
 @pytest.mark.rules("OM-57")
+@pytest.mark.locations
 def test_delete_rules_know_when_rows_changed(lake: Storage, load: Load, rows: Rows) -> None:
     load("id\n1\n")
     first = lake.table(ID).last_import_date
@@ -300,6 +307,7 @@ def test_any_column_name_can_be_used(load: Load, rows: Rows, name: str) -> None:
     assert rows(where=Where(name, ("2",))) == [["2", "d"]]
 
 
+@pytest.mark.locations
 def test_table_ids_that_differ_only_in_case_are_refused(load: Load) -> None:
     load("id\n1\n", "in.c-main.orders")
     with pytest.raises(UserError, match=r"there is in\.c-main\.orders already"):
@@ -313,6 +321,7 @@ def test_a_table_of_a_thousand_columns_works(load: Load, rows: Rows) -> None:
     assert rows() == [["x", *"y" * 999]]
 
 
+@pytest.mark.locations
 def test_a_dropped_table_is_gone_and_can_be_made_again(lake: Storage, load: Load, rows: Rows) -> None:
     load("id\n1\n")
     lake.drop_table(ID)

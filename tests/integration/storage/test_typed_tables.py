@@ -436,6 +436,7 @@ def test_a_table_is_exported_as_parquet_with_its_types(lake: Storage, load: Load
 
 
 @pytest.mark.rules("OM-90")
+@pytest.mark.locations
 def test_types_are_there_after_the_lake_was_opened_again(lake: Storage, uri: str, load: Load) -> None:
     types = {"id": kind("INTEGER", "5", default="1", nullable=False), "v": kind("STRING")}
     load("1,a\n", columns=("id", "v"), types=types)

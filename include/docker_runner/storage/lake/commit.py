@@ -48,7 +48,8 @@ def _done_before(connection: Connection, key: str) -> Committed | None:
 def _commit_new(connection: Connection, wanted: Commit) -> Committed:
     with ExitStack() as undo:
         undo.callback(connection.scratch.clear)
-        staged = _stage(connection, wanted.tables)
+        present = _present_tables(connection, wanted.tables) if wanted.tables else {}
+        staged = _stage(connection, wanted.tables, present)
         on_failure = undo.enter_context(ExitStack())
         contents = []
         for upload in wanted.files:
@@ -58,7 +59,7 @@ def _commit_new(connection: Connection, wanted: Commit) -> Committed:
                 raise UserError(f"File {upload.name}: {error}") from error
             on_failure.callback(contents[-1].remove)
         for attempt in _attempts():
-            with attempt, connection.writing(lock_names.commit(connection.run, wanted)):
+            with attempt, connection.writing(lock_names.commit(connection.run, wanted, present)):
                 done = _done_before(connection, wanted.key)
                 if done is not None:
                     return done
@@ -82,16 +83,13 @@ def _attempts() -> Retrying:
     )
 
 
-def _stage(connection: Connection, loads: tuple[TableLoad, ...]) -> list[StagedTable]:
+def _stage(connection: Connection, loads: tuple[TableLoad, ...], present: Mapping[str, Table]) -> list[StagedTable]:
     """Read all CSVs; the errors of all tables come as one (OM-75).
 
     Texts are converted to what the tables hold now. A load whose table is another one when it is its turn does that
     again, while the other writers wait.
     """
-    if not loads:
-        return []
     staged, problems = [], []
-    present = _present_tables(connection, loads)
     for load in loads:
         try:
             split_table_id(load.table_id)

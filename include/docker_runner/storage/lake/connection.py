@@ -6,7 +6,7 @@ import importlib.util
 import os
 import re
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,7 +38,10 @@ class Connection:
             self._duckdb = _connect(location, self.scratch)
             self._duckdb.execute(location.attach_statement())
             self._complete()
-        except (OSError, _duckdb_error()) as error:
+        except BaseException as error:
+            self.scratch.remove()
+            if not isinstance(error, (OSError, _duckdb_error())):
+                raise
             problem = hide_secrets(f"The Storage at {location.catalog} cannot be opened: {error}")
             raise StorageError(problem) from None
 
@@ -179,9 +182,9 @@ def _create(location: Location) -> None:
         if address is None:
             return
         location.make_folders()
-        connection = _connect(location, Scratch(location))
-        try:
+        with ExitStack() as undo:
+            scratch = Scratch(location)
+            undo.callback(scratch.remove)
+            connection = undo.enter_context(_connect(location, scratch))
             connection.execute(location.attach_statement(address))
             records.create(lambda statement: connection.execute(statement).fetchall())
-        finally:
-            connection.close()

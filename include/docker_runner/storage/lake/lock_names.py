@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from docker_runner.storage.base import Commit
 from docker_runner.storage.lake.records import Kind, Run, find
 from docker_runner.storage.names import split_table_id
@@ -12,18 +14,19 @@ def table(table_id: str) -> list[str]:
     return [f"table {table_id.lower()}"]
 
 
-def commit(run: Run, wanted: Commit) -> list[str]:
+def commit(run: Run, wanted: Commit, present: Collection[str]) -> list[str]:
     """Names of all that a commit writes.
 
     Args:
         run: runs one statement, outside of the commit's transaction.
         wanted: the commit, whose table ids are right.
+        present: ids of its tables that were there a moment ago.
     """
     names = [f"commit {wanted.key}"]  # two attempts at the same commit
     for load in wanted.tables:
         names += table(load.table_id)
     # A bucket is made by one only. One that is seen here is not made, and one that is not may be there by then.
-    buckets = {split_table_id(load.table_id)[0] for load in wanted.tables}
+    buckets = {split_table_id(load.table_id)[0] for load in wanted.tables if load.table_id not in present}
     names += [f"bucket {bucket.lower()}" for bucket in buckets - find(run, Kind.BUCKETS, buckets).keys()]
     if wanted.files or wanted.add_file_tags:
         names.append("files")  # ids grow in the order of commits, so that no reader passes one by

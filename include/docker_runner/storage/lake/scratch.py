@@ -10,7 +10,7 @@ from docker_runner.storage.lake.location import Location
 
 
 class Scratch:
-    """A folder of one open lake. It exists from its first use until :meth:`remove`.
+    """A folder of one open lake. It exists from its first use until :meth:`remove`, which its owner has to call.
 
     A locked file beside the folder shows that its owner lives: the kernel takes the lock away from a killed process.
     """
@@ -24,15 +24,19 @@ class Scratch:
     @property
     def spill(self) -> Path:
         """Folder for what DuckDB cannot keep in memory; DuckDB makes and removes it."""
+        self._show_owner()
         return self.folder.with_suffix(".spill")
 
     def new_file(self, suffix: str) -> Path:
         """A path in the folder that is not used yet."""
+        self._show_owner()
+        self.folder.mkdir(exist_ok=True)
+        return self.folder / (uuid.uuid4().hex + suffix)
+
+    def _show_owner(self) -> None:
         if not self._lock.is_locked:
             self.folder.parent.mkdir(parents=True, exist_ok=True)
             self._lock.acquire()
-        self.folder.mkdir(exist_ok=True)
-        return self.folder / (uuid.uuid4().hex + suffix)
 
     def clear(self) -> None:
         """Remove the files in the folder."""
