@@ -127,7 +127,7 @@ def _waiting(installation: Installation) -> None:
     job = installation.job("bench")
     with Engine.from_environment() as engine:
         try:
-            ids = _sleepers(installation, engine)
+            ids = sleepers(installation, engine)
             command = [sys.executable, "-m", "tests.benchmarks.containers", str(installation.folder), job.id, *ids]
             places = {**installation.environment, "PYTHONPATH": f"{REPOSITORY}:{REPOSITORY / 'scripts'}"}
             done = subprocess.run(command, env={**os.environ, **places}, check=True, capture_output=True, text=True)
@@ -141,7 +141,7 @@ def _clean(installation: Installation, job: Job) -> None:
     clean_up(Workspace(installation.settings.workspaces, job.id), installation.tools())
 
 
-def _sleepers(installation: Installation, engine: Engine) -> list[str]:
+def sleepers(installation: Installation, engine: Engine) -> list[str]:
     """Start many containers that do nothing for long, as far as the machine can."""
     folder = installation.folder / "sleepers"
     folder.mkdir()

@@ -111,7 +111,7 @@ class OwnEngine:
         if self._process is None:
             return
         if self._is_ending:
-            self._process.wait(timeout=60)
+            self.kill()  # it would wait for long
         if self._process.poll() is None:
             with contextlib.suppress(docker.errors.DockerException), self.client() as client:
                 for container in client.containers.list(all=True):

@@ -10,9 +10,11 @@ from typing import Any
 
 import docker
 import pytest
-from tests.installation import SCRIPT_DOCKERFILE, Installation
+from tests.installation import SCRIPT, SCRIPT_DOCKERFILE, Installation
+from tests.integration.job.test_supervision import Run
 
 from docker_runner.interface.result import FailedComponentError
+from docker_runner.job.steps import clean_up
 
 pytestmark = pytest.mark.engine
 
@@ -178,6 +180,45 @@ def test_a_component_in_a_network_that_is_closed_to_the_host_logs_to_its_outputs
 @pytest.mark.rules("EV-17")
 def test_a_component_with_standard_logging_is_told_of_no_server(gelf: Gelf) -> None:
     assert gelf.run("import os; print('KBC_LOGGER_ADDR' in os.environ)", type="standard") == ["False"]
+
+
+NUMBERS = """
+import time
+log = logging.getLogger('component')
+log.addHandler(handler); log.setLevel(1)
+for number in range(60):
+    try: log.info('number %d', number)
+    except OSError: pass  # pygelf over HTTP fails when nobody is there
+    time.sleep(0.2)
+open('/data/out/tables/r.csv', 'w').write('n\\n1\\n')
+"""
+
+
+@pytest.mark.rules("LG-5", "EV-17")
+@pytest.mark.parametrize(("transport", "client"), CLIENTS[:3])
+def test_after_its_worker_was_killed_a_component_sends_to_the_same_place_and_is_heard(
+    installation: Installation, transport: str, client: str
+) -> None:
+    definition = {"type": "dockerhub", "uri": IMAGE, "pull_policy": "never"}
+    logging = {"type": "gelf", "gelf_server_type": transport}
+    installation.component(SCRIPT, {"definition": definition, "network": "bridge", "logging": logging})
+    installation.configuration("main", {"parameters": {"script": client + NUMBERS}})
+    run = Run(installation, "main", installation.job("main").id)
+    try:
+        run.begin()
+        run.die("docker_runner.job.stages:_watch")
+        assert run.record is not None
+        port = run.record.gelf_port
+        assert port
+        assert run.step()["exit_code"] == 0
+        assert run.record.gelf_port == port
+        numbers = [int(line.split()[1]) for line in run.lines if line.startswith("number ")]
+        assert numbers == sorted(set(numbers))
+        assert numbers[-1] == 59
+        if transport != "http":  # whose client gives up by itself on a machine that is slow
+            assert numbers == list(range(numbers[0], 60)), "from where it was heard again nothing is missing"
+    finally:
+        clean_up(run.workspace, installation.tools())
 
 
 @pytest.mark.rules("LG-16", "CD-21")
