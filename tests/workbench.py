@@ -17,6 +17,7 @@ from typing import Any
 import docker
 from tests.installation import Installation, container_names
 
+from docker_runner.encryption_keys import encryptor_of
 from docker_runner.encryption import Encryptor, Scope
 from docker_runner.storage import open_storage
 from docker_runner.storage.base import Commit, FileUpload, Storage, StoredFile, Table
@@ -60,7 +61,7 @@ class Workbench(Installation):
         return decrypted
 
     def _encryptor(self) -> Encryptor:
-        return Encryptor.from_environment(self.settings.home, create=True)
+        return encryptor_of(self.settings, create=True)
 
     def store(self, name: str, content: str, *tags: str) -> StoredFile:
         """Store a file as another component would have."""

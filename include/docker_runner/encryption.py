@@ -1,13 +1,13 @@
 """Ciphers: how secrets stand in configurations and state, and who may read them (EN-1..EN-12, D18).
 
-A cipher is ``KBC::<Scope>Secure::<token>``. The token is Fernet (AES-CBC with HMAC) over the value together with the
-ids that it is bound to, so a cipher copied into another component, project or configuration is refused.
+A cipher is ``KBC::<Scope>Secure::<token>``. The token is Fernet of the ``cryptography`` package (AES-CBC with HMAC) over
+the value together with the ids that it is bound to, so a cipher copied into another component, project or configuration
+is refused.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -54,28 +54,12 @@ class Encryptor:
     """Encrypts and decrypts the ``#`` values of documents.
 
     Args:
-        keys: key texts of any form, the first one encrypts, all decrypt (rotation). Without keys nothing can be
-            encrypted, and a document with ciphers cannot be decrypted.
+        keys: keys of Fernet, the first one encrypts, all decrypt (rotation). Without keys nothing can be encrypted, and
+            a document with ciphers cannot be decrypted.
     """
 
     def __init__(self, keys: tuple[str, ...]) -> None:
         self._keys = keys
-
-    @classmethod
-    def from_environment(cls, home: Path, *, create: bool = False) -> Encryptor:
-        """Take the keys from ``DOCKER_RUNNER_KEYS``, else from the file ``keys`` in the runner's home.
-
-        Args:
-            home: the runner's home folder.
-            create: make the key file when there are no keys yet (0600).
-        """
-        text = os.environ.get("DOCKER_RUNNER_KEYS", "")
-        file = home / "keys"
-        if not text and not file.exists() and create:
-            _create_key(file)
-        if not text and file.exists():
-            text = _read_keys(file)
-        return cls(tuple(key for key in re.split(r"[\s,]+", text) if key))
 
     def __repr__(self) -> str:
         return f"Encryptor(<{len(self._keys)} keys>)"
@@ -146,22 +130,42 @@ class Encryptor:
             )
         return str(plain)
 
-    def _fernet(self) -> MultiFernet:
-        import base64
+    def rotated(self, cipher: str) -> str | None:
+        """The same secret for the same readers under the first key; None when it stands under it already (D18).
 
+        Raises:
+            UserError: the cipher was made with none of the keys.
+        """
+        from cryptography.fernet import InvalidToken
+
+        kind = cipher.rpartition("::")[0]
+        token = cipher.rpartition("::")[2].encode()
+        try:
+            Encryptor(self._keys[:1])._fernet().decrypt(token)
+        except InvalidToken:
+            try:
+                return f"{kind}::{self._fernet().rotate(token).decode()}"
+            except InvalidToken:
+                raise UserError("The cipher was made with none of this installation's keys.") from None
+        return None
+
+    def _fernet(self) -> MultiFernet:
         from cryptography.fernet import Fernet, MultiFernet
-        from cryptography.hazmat.primitives.hashes import SHA256
-        from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
         if not self._keys:
             raise UserError(
                 "There is no encryption key: set DOCKER_RUNNER_KEYS, or let `docker-runner encrypt` make one."
             )
-        derived = [
-            HKDF(algorithm=SHA256(), length=32, salt=None, info=b"docker-runner ciphers").derive(key.encode())
-            for key in self._keys
-        ]
-        return MultiFernet([Fernet(base64.urlsafe_b64encode(key)) for key in derived])
+        fernets = []
+        for number, key in enumerate(self._keys, start=1):
+            try:
+                fernets.append(Fernet(key + "=" * (-len(key) % 4)))
+            except ValueError:
+                raise UserError(
+                    f"Encryption key {number} of {len(self._keys)} is none: a key is what "
+                    "`docker-runner encrypt --new-key` prints, 32 random bytes in URL-safe base64."
+                ) from None
+        return MultiFernet(fernets)
 
 
 def refuse_plain_secrets(document: Any, *, file: Path | str | None = None) -> None:
@@ -201,19 +205,3 @@ def _as_text(value: Any) -> str:
     if value is None or value is False:
         return ""
     return "1" if value is True else str(value)
-
-
-def _read_keys(file: Path) -> str:
-    try:
-        return file.read_text(encoding="ascii")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"The encryption keys in {file} cannot be read: {error}.") from None
-
-
-def _create_key(file: Path) -> None:
-    import secrets
-
-    file.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w", encoding="ascii") as stream:
-        stream.write(secrets.token_urlsafe(32) + "\n")

@@ -11,6 +11,7 @@
 | ``DOCKER_RUNNER_WORKSPACES`` | folder for the folders of runs | ``<home>/workspaces`` |
 | ``DOCKER_RUNNER_UID`` | user and group id of containers when the runner is root | ``1000`` |
 | ``DOCKER_RUNNER_KEYS`` | encryption keys, comma separated, the first one encrypts | the file ``<home>/keys`` |
+| ``DOCKER_RUNNER_KEYS_VARIABLE`` | Airflow variable with the keys, from any secrets backend | none |
 | ``DOCKER_RUNNER_DOCKER_CONN_ID`` | Airflow connections with logins to registries, comma separated | none |
 | ``DOCKER_RUNNER_BRANCH`` | folder of the project's branch that is run | the default branch |
 | ``DOCKER_RUNNER_FEATURES`` | features of the project, comma separated | ``queuev2,artifacts,new-native-types`` |
@@ -80,6 +81,7 @@ class Settings:
     storage_token: PresentedToken | None = None
     storage_token_conn_id: str = ""
     docker_conn_id: str = ""
+    keys_variable: str = ""
     branch: str = ""
     features: tuple[str, ...] = DEFAULT_FEATURES
     max_export_bytes: int = DEFAULT_MAX_EXPORT_BYTES
@@ -118,6 +120,7 @@ class Settings:
             storage_token=(PresentedToken(env[STORAGE_TOKEN], origin=STORAGE_TOKEN) if STORAGE_TOKEN in env else None),
             storage_token_conn_id=env.get("DOCKER_RUNNER_STORAGE_TOKEN_CONN_ID", ""),
             docker_conn_id=env.get("DOCKER_RUNNER_DOCKER_CONN_ID", ""),
+            keys_variable=env.get("DOCKER_RUNNER_KEYS_VARIABLE", ""),
             branch=env.get("DOCKER_RUNNER_BRANCH", ""),
             features=_features(env.get("DOCKER_RUNNER_FEATURES")),
             max_export_bytes=_max_export_bytes(env.get("DOCKER_RUNNER_MAX_EXPORT_BYTES")),

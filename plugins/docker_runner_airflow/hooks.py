@@ -1,4 +1,4 @@
-"""Connections: logins to registries and the Storage token, as Airflow's users have configured them."""
+"""Connections and variables: logins, the Storage token and encryption keys, as Airflow's users have configured them."""
 
 from __future__ import annotations
 
@@ -54,6 +54,29 @@ def storage_token(settings: Settings) -> PresentedToken | None:
     connection = _found(conn_id, variable="DOCKER_RUNNER_STORAGE_TOKEN_CONN_ID", wanted="a Storage token as password")
     # Without a password it is an empty token, which is refused: it must not become full rights.
     return PresentedToken(str(connection.password or ""), origin=f"the Airflow connection {conn_id!r}")
+
+
+def encryption_keys(settings: Settings) -> str:
+    """The keys in the Airflow variable that ``DOCKER_RUNNER_KEYS_VARIABLE`` names; empty when it names none (D18).
+
+    Airflow asks its secrets backends first, so the keys need not be in its database.
+
+    Raises:
+        UserError: there is no such variable.
+    """
+    if not settings.keys_variable:
+        return ""
+    from airflow.sdk import Variable
+
+    try:
+        keys = Variable.get(settings.keys_variable)
+    except Exception as error:
+        # Airflow's own error for an unknown variable depends on where it was looked for.
+        raise UserError(
+            f"The Airflow variable {settings.keys_variable!r} of DOCKER_RUNNER_KEYS_VARIABLE cannot be read: "
+            f"{type(error).__name__}. It must hold the encryption keys, separated by commas."
+        ) from None
+    return str(keys)
 
 
 def _found(conn_id: str, *, variable: str, wanted: str) -> Connection:

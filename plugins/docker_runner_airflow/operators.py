@@ -125,7 +125,7 @@ class StepOperator(BaseOperator):
     def tools(self) -> Tools:
         """Storage, engine and keys of this worker; logs go to the task's log."""
         from docker_runner.job.tools import Tools
-        from docker_runner_airflow.hooks import registry_login, storage_token
+        from docker_runner_airflow.hooks import encryption_keys, registry_login, storage_token
 
         settings = Settings.from_environment()
         return Tools(
@@ -133,6 +133,7 @@ class StepOperator(BaseOperator):
             log=LOG,
             registry_login=partial(registry_login, settings),
             installation_token=partial(storage_token, settings),
+            keys=partial(encryption_keys, settings),
         )
 
     def workspace(self, context: Mapping[str, Any]) -> Workspace:

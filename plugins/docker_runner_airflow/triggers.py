@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator
 from dataclasses import asdict
@@ -39,7 +40,7 @@ class ContainerTrigger(BaseTrigger):
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait; whatever goes wrong here, the task goes on and looks for itself."""
         try:
-            await self.left.wait(_tools())
+            await self.left.wait(await asyncio.to_thread(_tools))
         except Exception as error:
             LOG.warning("The container cannot be followed any more: %s", error)
             told = {"watched": False, "problem": str(error)}
@@ -50,12 +51,16 @@ class ContainerTrigger(BaseTrigger):
     async def on_kill(self) -> None:
         """Somebody has cancelled the task: stop its container."""
         LOG.info("The task was cancelled; stopping its container.")
-        await self.left.stop(_tools())
+        await self.left.stop(await asyncio.to_thread(_tools))
 
 
 @lru_cache(maxsize=1)
 def _tools() -> Tools:
     """Engine and keys of this triggerer; logs go to the log of the task that is waited for."""
     from docker_runner.job.tools import Tools
+    from docker_runner_airflow.hooks import encryption_keys
 
-    return Tools(Settings.from_environment(), log=LOG)
+    settings = Settings.from_environment()
+    # Looked up now: in the triggerer's own thread Airflow cannot be asked.
+    keys = encryption_keys(settings)
+    return Tools(settings, log=LOG, keys=lambda: keys)

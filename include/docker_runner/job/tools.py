@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from docker_runner.encryption import Encryptor
+from docker_runner.encryption_keys import encryptor_of
 from docker_runner.engine.client import Engine
 from docker_runner.engine.registries import Login
 from docker_runner.job.event_log import NO_EVENTS, EventLog
@@ -31,6 +32,7 @@ class Tools:
         registry_login: gives the login for the host of a registry, or None; Airflow knows those of its connections.
         installation_token: gives the Storage token of jobs that have none of their own, None for full rights; by
             default the one in the settings. Airflow knows that of a connection.
+        keys: gives encryption keys that only Airflow knows, or an empty text.
 
     Attributes:
         events: what is told of the work at hand.
@@ -44,6 +46,7 @@ class Tools:
         connect: Callable[[], Engine] = Engine.from_environment,
         registry_login: Callable[[str], Login | None] = lambda _: None,
         installation_token: Callable[[], PresentedToken | None] | None = None,
+        keys: Callable[[], str] = str,
     ) -> None:
         self.settings = settings
         self.log = log or logging.getLogger("docker_runner")
@@ -51,6 +54,7 @@ class Tools:
         self.registry_login = registry_login
         self.installation_token = installation_token or (lambda: settings.storage_token)
         self.events: EventLog = NO_EVENTS
+        self._keys = keys
         self._token = self.installation_token
         self._own: StateOwner | None = None
         self._permitted: Storage | None = None
@@ -98,4 +102,4 @@ class Tools:
     @cached_property
     def encryptor(self) -> Encryptor:
         """The keys of this installation."""
-        return Encryptor.from_environment(self.settings.home)
+        return encryptor_of(self.settings, given=self._keys())

@@ -21,6 +21,7 @@ from tests.installation import Installation
 from tests.integration.engine.git_server import GitServer, Repository
 
 from docker_runner.documents import read_json
+from docker_runner.encryption_keys import encryptor_of
 from docker_runner.encryption import Encryptor, Scope
 from docker_runner.engine.attempts import PullLimits
 from docker_runner.engine.built_images import mark_used, remove_unused_images
@@ -110,7 +111,7 @@ class Science:
         )
 
     def cipher(self, value: str, kind: str = "ConfigSecure") -> str:
-        encryptor = Encryptor.from_environment(self.installation.settings.home, create=True)
+        encryptor = encryptor_of(self.installation.settings, create=True)
         scope = Scope(component=COMPONENT, project="", configuration="main")
         return encryptor.encrypt_value(value, scope, kind=kind)
 

@@ -22,6 +22,7 @@ import pytest
 from tests.installation import Installation
 from tests.integration.engine.real_registry import PASSWORD, USER, BadLine, push, running_registry
 
+from docker_runner.encryption_keys import encryptor_of
 from docker_runner.encryption import Encryptor, Scope
 from docker_runner.engine.attempts import PullLimits
 from docker_runner.engine.client import Engine
@@ -176,7 +177,7 @@ def test_a_wrong_login_of_a_definition_is_refused_without_being_shown(private: P
 
 @pytest.mark.rules("EN-4", "CD-8")
 def test_a_login_encrypted_for_another_component_is_refused(private: Private) -> None:
-    encryptor = Encryptor.from_environment(private.installation.settings.home, create=True)
+    encryptor = encryptor_of(private.installation.settings, create=True)
     cipher = encryptor.encrypt_value(PASSWORD, Scope(component="vendor.other"), kind="ComponentSecure")
     private.define(repository={"username": USER, "#password": cipher})
     with pytest.raises(UserError, match=r"definition of vendor\.private: repository\.#password.*another component"):
