@@ -180,7 +180,7 @@ def validate(
     wanted = targets(what or [], settings, branch=branch or settings.branch)
     checked = [*wanted.projects, *(check_component(registry, component_id) for component_id in wanted.components)]
     for project, key in wanted.configurations:
-        found = check_configuration(project, registry, key, vault=settings.vault, token=settings.forwarded_token)
+        found = check_configuration(project, registry, key, settings=settings)
         checked.append(found)
     print(json.dumps(as_document(checked), indent=2) if as_json else as_text(checked))
     if any(item.problems for item in checked):

@@ -12,6 +12,7 @@
 | ``DOCKER_RUNNER_UID`` | user and group id of containers when the runner is root | ``1000`` |
 | ``DOCKER_RUNNER_KEYS`` | encryption keys, comma separated, the first one encrypts | the file ``<home>/keys`` |
 | ``DOCKER_RUNNER_KEYS_VARIABLE`` | Airflow variable with the keys, from any secrets backend | none |
+| ``DOCKER_RUNNER_OAUTH`` | folder with OAuth credentials, or address of Keboola's OAuth broker | ``<home>/oauth`` |
 | ``DOCKER_RUNNER_DOCKER_CONN_ID`` | Airflow connections with logins to registries, comma separated | none |
 | ``DOCKER_RUNNER_BRANCH`` | folder of the project's branch that is run | the default branch |
 | ``DOCKER_RUNNER_FEATURES`` | features of the project, comma separated | ``queuev2,artifacts,new-native-types`` |
@@ -78,6 +79,7 @@ class Settings:
     workspaces: Path
     container_uid: int
     vault: Path
+    oauth: str
     storage_token: PresentedToken | None = None
     storage_token_conn_id: str = ""
     docker_conn_id: str = ""
@@ -119,6 +121,7 @@ class Settings:
             vault=Path(env.get("DOCKER_RUNNER_VAULT") or home / "vault.json").absolute(),
             storage_token=(PresentedToken(env[STORAGE_TOKEN], origin=STORAGE_TOKEN) if STORAGE_TOKEN in env else None),
             storage_token_conn_id=env.get("DOCKER_RUNNER_STORAGE_TOKEN_CONN_ID", ""),
+            oauth=_oauth(env.get("DOCKER_RUNNER_OAUTH") or str(home / "oauth")),
             docker_conn_id=env.get("DOCKER_RUNNER_DOCKER_CONN_ID", ""),
             keys_variable=env.get("DOCKER_RUNNER_KEYS_VARIABLE", ""),
             branch=env.get("DOCKER_RUNNER_BRANCH", ""),
@@ -139,6 +142,13 @@ def _features(text: str | None) -> tuple[str, ...]:
     if text is None:
         return DEFAULT_FEATURES
     return tuple(name for part in text.split(",") if (name := part.strip()))
+
+
+def _oauth(text: str) -> str:
+    """A folder, or the address of a service; secrets go over the network encrypted only."""
+    if text.startswith("http://") and not re.match(r"http://(localhost|127\.0\.0\.1|\[::1\])[:/]", f"{text}/"):
+        raise UserError(f"DOCKER_RUNNER_OAUTH must be an https:// address or a folder, not {text!r}.")
+    return text if text.startswith(("http://", "https://")) else str(Path(text).absolute())
 
 
 def _max_export_bytes(text: str | None) -> int:

@@ -179,7 +179,7 @@ def validated(world: World) -> object:
     """What ``docker-runner validate`` does."""
     settings = world.settings
     project, key = Project(settings.project), (COMPONENT, "main")
-    return check_configuration(project, world.registry, key, vault=settings.vault, token=settings.forwarded_token)
+    return check_configuration(project, world.registry, key, settings=settings)
 
 
 def taken_or_refused(action: Callable[[], object]) -> None:

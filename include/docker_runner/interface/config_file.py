@@ -29,9 +29,6 @@ def main_config(configuration: Mapping[str, Any], image_parameters: Any, *, acti
         configuration: effective configuration with defaults filled in, encrypted or decrypted.
         image_parameters: those of the component, which replace what a user may have written (CD-43).
         action: ``run``, or the name of a synchronous action.
-
-    Raises:
-        ConfigurationError: the authorization asks for credentials that nobody keeps here (OS-8).
     """
     content = {key: value for key, value in configuration.items() if key not in ("runtime", "processors")}
     authorization = _authorization(configuration)
@@ -43,7 +40,6 @@ def _authorization(configuration: Mapping[str, Any]) -> dict[str, Any]:
     """What a component gets of its authorization: credentials and application proxy, nothing else (AU-2..AU-7)."""
     given = configuration.get("authorization") or {}
     oauth = given.get("oauth_api") or {}
-    refuse_missing_credentials(configuration)
     backend = (configuration.get("runtime") or {}).get("backend") or {}
     context = backend.get("context") if isinstance(backend, Mapping) else None
     return {
@@ -51,21 +47,6 @@ def _authorization(configuration: Mapping[str, Any]) -> dict[str, Any]:
         **({"app_proxy": given["app_proxy"]} if given.get("app_proxy") else {}),
         **({"context": context} if context else {}),
     }
-
-
-def refuse_missing_credentials(configuration: Mapping[str, Any]) -> None:
-    """Refuse a configuration that only names credentials of a service that is not here.
-
-    Raises:
-        ConfigurationError: says where to put them (OS-8).
-    """
-    oauth = (configuration.get("authorization") or {}).get("oauth_api") or {}
-    if oauth.get("id") and not oauth.get("credentials"):
-        raise ConfigurationError(
-            "There is no service here that keeps OAuth credentials: put them, with their secrets encrypted, "
-            "into authorization.oauth_api.credentials.",
-            key="authorization.oauth_api.id",
-        )
 
 
 def processor_config(parameters: Any, image_parameters: Any) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from docker_runner.interface.environment import RunIdentity, refuse_missing_toke
 from docker_runner.job.component_log import ComponentLog
 from docker_runner.job.config import stage_config
 from docker_runner.job.containers import StageRun, container_name, judge_stage, start_and_wait
+from docker_runner.job.credentials import with_credentials
 from docker_runner.job.definition import Job, JobDefinition, Mode, Stage
 from docker_runner.job.gelf import gelf_of
 from docker_runner.job.images import pull_images
@@ -69,7 +70,7 @@ def run_action(
         branch_id=project.branch.id, is_dev_branch=not project.branch.is_default, mode=Mode.RUN.value,
         features=tools.settings.features,
     )  # fmt: skip
-    row = _row(component, parsed_configuration(configuration), identity)
+    row = with_credentials(_row(component, parsed_configuration(configuration), identity), tools)
     # Everything that may be wrong with the configuration is found before anything runs.
     content, secrets = stage_config(row.main, row, tools, action=action)
     redactor = Redactor([*secrets, tools.settings.forwarded_token.token])

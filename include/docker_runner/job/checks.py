@@ -9,7 +9,6 @@ from typing import Any
 from docker_runner.documents import Files, located, problems, walk_secrets
 from docker_runner.encryption import refuse_plain_secrets
 from docker_runner.errors import ConfigurationError, UserError
-from docker_runner.interface.config_file import refuse_missing_credentials
 from docker_runner.job.artifacts import refuse_wrong_artifacts
 from docker_runner.mapping.input_checks import input_problems
 from docker_runner.mapping.output_checks import output_problems
@@ -53,7 +52,7 @@ def effective_problems(content: Mapping[str, Any], *, files: Files) -> Iterator[
     parsed = completed(content)
     for problem in (*input_problems(parsed), *output_problems(parsed)):
         yield located(problem, files)
-    for check in (refuse_wrong_artifacts, refuse_missing_credentials, refuse_plain_token):
+    for check in (refuse_wrong_artifacts, refuse_plain_token):
         try:
             check(parsed)
         except ConfigurationError as error:

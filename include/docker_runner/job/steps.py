@@ -20,6 +20,7 @@ from docker_runner.interface.config_file import rendered
 from docker_runner.interface.environment import refuse_missing_token
 from docker_runner.job.config import secrets_of, stage_config
 from docker_runner.job.containers import LABEL_INSTALLATION, LABEL_JOB, LABEL_ROW, SIZES, unknown_size
+from docker_runner.job.credentials import with_credentials
 from docker_runner.job.definition import Job, JobDefinition
 from docker_runner.job.discretion import discreet
 from docker_runner.job.event_log import EventLog
@@ -165,6 +166,7 @@ def create_workspace(job: Job, workspace: Workspace, tools: Tools) -> None:
     Raises:
         UserError: a component needs a token that is not configured (EV-13), a secret cannot be decrypted, or the
             Storage token is not good or does not allow what is mapped; nothing has begun then (LC-5).
+        ApplicationError: OAuth credentials cannot be asked for (AU-3).
     """
     with told(job, None, workspace, tools) as events, events.listening(tools.log):
         _create_workspace(job, workspace, tools, events)
@@ -173,6 +175,7 @@ def create_workspace(job: Job, workspace: Workspace, tools: Tools) -> None:
 def _create_workspace(job: Job, workspace: Workspace, tools: Tools, events: EventLog) -> None:
     for stage in (stage for row in job.rows for stage in row.stages):
         refuse_missing_token(stage.component, tools.settings.forwarded_token)
+    job = replace(job, rows=tuple(with_credentials(row, tools) for row in job.rows))
     for _ in secrets_of(job, tools):
         pass
     tokens = refuse_forbidden(job, tools)

@@ -13,10 +13,12 @@ from docker_runner.documents import problems, read_json
 from docker_runner.errors import ConfigurationError, UserError
 from docker_runner.interface.environment import refuse_missing_token
 from docker_runner.job.checks import effective_problems, errors_of, part_problems
+from docker_runner.job.credentials import credentials_id_of, found_credentials
 from docker_runner.job.project_check import flow_problems
 from docker_runner.job.request import JobRequest
 from docker_runner.job.resolution import processor_problems, replaced, stages_of
 from docker_runner.job.source import Source, guard_branch, guard_configuration
+from docker_runner.oauth import StoredCredentials, is_broker
 from docker_runner.project.code_links import target_component
 from docker_runner.project.component import Component, ComponentRegistry, StackRegistry
 from docker_runner.project.configuration import Project, Row
@@ -34,7 +36,7 @@ from docker_runner.project.run_options import run_option_problems
 from docker_runner.project.schedule import Schedule
 from docker_runner.project.shared_code import code_of
 from docker_runner.project.vault import Vault
-from docker_runner.settings import ForwardedToken
+from docker_runner.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -109,8 +111,7 @@ def check_configuration(
     registry: ComponentRegistry,
     key: Key,
     *,
-    vault: Path,
-    token: ForwardedToken,
+    settings: Settings,
 ) -> Checked:
     """Check a configuration with all its rows, code, variables, values and schedules, or a flow with its tasks.
 
@@ -118,8 +119,8 @@ def check_configuration(
         project: the project directory with its branch.
         registry: the registered components.
         key: component and configuration.
-        vault: file with the values of ``{{ vault.… }}``.
-        token: what components with ``forward_token`` are given.
+        settings: where values of ``{{ vault.… }}`` and OAuth credentials are, and what components with
+            ``forward_token`` are given.
 
     Raises:
         NotFoundError: there is no such configuration.
@@ -141,7 +142,7 @@ def check_configuration(
         with found.collecting():
             Schedule.read(entry.folder / "config.json")
     else:
-        _RunnableCheck(project, StackRegistry(registry, project.api_host), entry, vault, token, found).run()
+        _RunnableCheck(project, StackRegistry(registry, project.api_host), entry, settings, found).run()
     return Checked(kind, name, entry.folder, found.all)
 
 
@@ -171,8 +172,7 @@ class _RunnableCheck:
     project: Project
     registry: ComponentRegistry
     entry: Entry
-    vault: Path | None
-    token: ForwardedToken
+    settings: Settings
     found: _Findings
 
     def run(self) -> None:
@@ -224,7 +224,7 @@ class _RunnableCheck:
             request=JobRequest(),
             project=self.project,
             registry=self.registry,
-            vault=Vault(self.vault, self.project.branch.path),
+            vault=Vault(self.settings.vault, self.project.branch.path),
             files=files,
         )
         wrong = list(effective_problems(content, files=files))
@@ -233,9 +233,18 @@ class _RunnableCheck:
         for problem in processors:
             with self.found.collecting(), errors_of(files):
                 raise problem
+        if not wrong:
+            with self.found.collecting(), errors_of(files):
+                self._check_credentials(content, component)
         if not wrong and not processors:
             with errors_of(files):
                 stages = stages_of(content, component=component, registry=self.registry, tag="")
             for stage in stages:
                 with self.found.collecting():
-                    refuse_missing_token(stage.component, self.token)
+                    refuse_missing_token(stage.component, self.settings.forwarded_token)
+
+    def _check_credentials(self, content: dict[str, Any], component: Component) -> None:
+        """Look for OAuth credentials where they are kept here; a service is asked by runs only (AU-3)."""
+        credentials_id = credentials_id_of(content)
+        if credentials_id and not is_broker(self.settings.oauth):
+            found_credentials(StoredCredentials(Path(self.settings.oauth)), component.id, credentials_id)
