@@ -17,8 +17,8 @@ from typing import Any
 import docker
 from tests.installation import Installation, container_names
 
-from docker_runner.encryption_keys import encryptor_of
 from docker_runner.encryption import Encryptor, Scope
+from docker_runner.encryption_keys import encryptor_of
 from docker_runner.storage import open_storage
 from docker_runner.storage.base import Commit, FileUpload, Storage, StoredFile, Table
 

@@ -1,4 +1,4 @@
-"""The command line: ``docker-runner run | action | validate | encrypt | clean | storage …``."""
+"""The command line: ``docker-runner run | action | validate | encrypt | oauth … | clean | storage …``."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from docker_runner import storage_commands, storage_token_commands
+from docker_runner import secret_commands, storage_commands, storage_token_commands
 from docker_runner.errors import ConfigurationError, RunnerError, UserError
 from docker_runner.settings import Settings
 
@@ -23,6 +23,8 @@ app = typer.Typer(
     help="Run dockerized data components.", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
 )
 app.add_typer(storage_commands.app, name="storage")
+app.add_typer(secret_commands.oauth, name="oauth")
+app.command()(secret_commands.encrypt)
 
 USER_ERROR, APPLICATION_ERROR = 1, 2
 
@@ -185,35 +187,6 @@ def validate(
     print(json.dumps(as_document(checked), indent=2) if as_json else as_text(checked))
     if any(item.problems for item in checked):
         raise typer.Exit(USER_ERROR)
-
-
-@app.command()
-def encrypt(
-    component: Annotated[str, typer.Option(help="component that may read the secrets")],
-    file: Annotated[Path | None, typer.Argument(help="JSON file; its # values are encrypted in place")] = None,
-    value: Annotated[bool, typer.Option("--value", help="encrypt one value read from standard input")] = False,
-    definition: Annotated[bool, typer.Option("--definition", help="for the component's own definition")] = False,
-) -> None:
-    """Encrypt secrets for a component of this project: the # values of a file, or one value from standard input."""
-    from docker_runner.documents import read_json
-    from docker_runner.encryption import Encryptor, Scope
-    from docker_runner.project.configuration import Project
-
-    settings = Settings.from_environment()
-    encryptor = Encryptor.from_environment(settings.home, create=True)
-    scope = Scope(component=component, project=Project(settings.project).id)
-    kind = "ComponentSecure" if definition else "ProjectSecure"
-    if value == (file is not None):
-        raise UserError("Name a file, or give --value and the value on standard input.")
-    if file is None:
-        print(encryptor.encrypt_value(sys.stdin.read().rstrip("\n"), scope, kind=kind))
-        return
-    encrypted = encryptor.encrypt(read_json(file), scope, kind=kind)
-    temporary = file.with_name(f"{file.name}.new")
-    temporary.write_text(json.dumps(encrypted, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    temporary.chmod(file.stat().st_mode & 0o777)
-    temporary.replace(file)
-    print(f"Encrypted the # values of {file}.")
 
 
 @app.command()

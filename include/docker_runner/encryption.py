@@ -1,8 +1,8 @@
 """Ciphers: how secrets stand in configurations and state, and who may read them (EN-1..EN-12, D18).
 
-A cipher is ``KBC::<Scope>Secure::<token>``. The token is Fernet of the ``cryptography`` package (AES-CBC with HMAC) over
-the value together with the ids that it is bound to, so a cipher copied into another component, project or configuration
-is refused.
+A cipher is ``KBC::<Scope>Secure::<token>``. The token is Fernet of the package ``cryptography`` (AES-CBC with HMAC)
+over the value together with the ids that it is bound to, so a cipher copied into another component, project or
+configuration is refused.
 """
 
 from __future__ import annotations
@@ -30,9 +30,23 @@ _SCOPES: Mapping[str, tuple[str, ...]] = {
     "ProjectWideBranchTypeSecure": ("project", "branch_type"),
 }
 _CIPHER = re.compile(rf"KBC::({'|'.join(_SCOPES)})(?:KV|GKMS)?::(.+)", re.DOTALL)
+CIPHER_IN_TEXT = re.compile(rf"KBC::(?:{'|'.join(_SCOPES)})(?:KV|GKMS)?::[A-Za-z0-9_=-]+")
+"""A cipher somewhere in a text, e.g. in a JSON file."""
 # Ciphers of older Keboola installations: never encrypted again, never readable here (EN-7, OS-7).
 _LEGACY_CIPHER = re.compile(r"KBC::(?:Secure(?:KV|GKMS)?::|(?:Component(?:Project)?)?Encrypted==).+", re.DOTALL)
 _PLACEHOLDER = re.compile(r"{{\s*[A-Za-z0-9_.-]+\s*}}")
+
+
+KINDS: Mapping[str, str] = {
+    "component": "ComponentSecure",
+    "project": "ProjectSecure",
+    "configuration": "ConfigSecure",
+    "project-wide": "ProjectWideSecure",
+    "branch-type": "BranchTypeSecure",
+    "branch-type-configuration": "BranchTypeConfigSecure",
+    "project-wide-branch-type": "ProjectWideBranchTypeSecure",
+}
+"""Kinds of ciphers by what people call their scope (EN-4)."""
 
 
 @dataclass(frozen=True)

@@ -164,12 +164,12 @@ class BrokerCredentials:
             retry_if_exception_type,
             retry_if_result,
             stop_after_attempt,
-            wait_exponential_jitter,
+            wait_random_exponential,
         )
 
         attempts = Retrying(
             stop=stop_after_attempt(_ATTEMPTS),
-            wait=wait_exponential_jitter(initial=0.3, max=5),
+            wait=wait_random_exponential(multiplier=0.3, max=5),
             retry=retry_if_exception_type(requests.RequestException)
             | retry_if_result(lambda answer: answer.status_code >= _SERVER_ERROR),
             # After the last attempt its answer counts, or its error.

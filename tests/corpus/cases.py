@@ -19,7 +19,7 @@ import yaml
 from docker_runner.encryption import Encryptor, Scope
 
 SECRET = "hunter2-s3cret"
-KEY = "the-key-of-the-corpus"
+KEY = "dGhlIGtleSBvZiB0aGUgY29ycHVzLCAzMiBieXRlcyE="
 COMPONENT, CONFIG = "vendor.ex-foo", "main"
 
 _FOLDER = Path(__file__).parent / "cases"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +13,9 @@ from docker_runner.encryption import Encryptor, Scope, is_cipher, refuse_plain_s
 from docker_runner.errors import ConfigurationError, UserError
 
 SCOPE = Scope(component="vendor.ex-foo", project="1", configuration="main")
-ENCRYPTOR = Encryptor(("first key",))
+FIRST = "dGhlIGZpcnN0IGtleSBvZiB0aGUgZW5jcnlwdG9yLi4="
+SECOND = "dGhlIHNlY29uZCBrZXkgb2YgdGhlIGVuY3J5cHRvci4="
+ENCRYPTOR = Encryptor((FIRST,))
 
 
 @pytest.mark.rules("EN-1", "TV-9")
@@ -92,7 +93,7 @@ def test_a_cipher_that_claims_another_kind_is_refused() -> None:
 )
 def test_a_cipher_of_another_installation_or_a_spoilt_one_says_what_to_do(spoil: Any) -> None:
     cipher = ENCRYPTOR.encrypt_value("hunter2", SCOPE)
-    for encryptor, value in ((ENCRYPTOR, spoil(cipher)), (Encryptor(("other key",)), cipher)):
+    for encryptor, value in ((ENCRYPTOR, spoil(cipher)), (Encryptor((SECOND,)), cipher)):
         with pytest.raises(ConfigurationError, match="DOCKER_RUNNER_KEYS") as error:
             encryptor.decrypt({"#a": value}, SCOPE)
         assert error.value.key == "#a"
@@ -102,9 +103,9 @@ def test_a_cipher_of_another_installation_or_a_spoilt_one_says_what_to_do(spoil:
 @pytest.mark.rules("D18")
 def test_keys_rotate_the_first_encrypts_and_all_decrypt() -> None:
     old = ENCRYPTOR.encrypt({"#a": "x"}, SCOPE)
-    both = Encryptor(("second key", "first key"))
+    both = Encryptor((SECOND, FIRST))
     assert both.decrypt(old, SCOPE) == {"#a": "x"}
-    assert Encryptor(("second key",)).decrypt(both.encrypt({"#a": "y"}, SCOPE), SCOPE) == {"#a": "y"}
+    assert Encryptor((SECOND,)).decrypt(both.encrypt({"#a": "y"}, SCOPE), SCOPE) == {"#a": "y"}
 
 
 @pytest.mark.rules("EN-7", "EN-8")
@@ -145,28 +146,30 @@ def test_a_document_without_secrets_needs_no_key() -> None:
 
 
 def test_printing_an_encryptor_shows_no_key() -> None:
-    assert "first key" not in f"{ENCRYPTOR!r} {ENCRYPTOR}"
+    assert FIRST not in f"{ENCRYPTOR!r} {ENCRYPTOR}"
 
 
-def test_a_key_is_made_once_and_only_its_owner_may_read_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("DOCKER_RUNNER_KEYS", raising=False)
-    assert repr(Encryptor.from_environment(tmp_path / "home")) == "Encryptor(<0 keys>)"
-    cipher = Encryptor.from_environment(tmp_path / "home", create=True).encrypt({"#a": "x"}, SCOPE)
-    assert (tmp_path / "home/keys").stat().st_mode & 0o777 == 0o600
-    assert Encryptor.from_environment(tmp_path / "home", create=True).decrypt(cipher, SCOPE) == {"#a": "x"}
+@pytest.mark.rules("D18")
+@pytest.mark.parametrize("wrong", ["a passphrase", "x" * 44, "dG9vIHNob3J0", "k\u00e9y"])
+def test_what_is_no_random_key_is_refused_without_showing_it(wrong: str) -> None:
+    with pytest.raises(UserError, match=r"Encryption key 2 of 2 is none: .*encrypt --new-key") as error:
+        Encryptor((FIRST, wrong)).encrypt({"#a": "x"}, SCOPE)
+    assert wrong not in str(error.value)
 
 
-def test_keys_of_the_environment_win_over_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "keys").write_text("file key\n")
-    monkeypatch.setenv("DOCKER_RUNNER_KEYS", "second key-x, first")
-    assert repr(Encryptor.from_environment(tmp_path)) == "Encryptor(<3 keys>)"
-
-
-def test_a_key_file_that_cannot_be_read_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("DOCKER_RUNNER_KEYS", raising=False)
-    (tmp_path / "keys").write_bytes(b"\xff")
-    with pytest.raises(UserError, match="keys cannot be read"):
-        Encryptor.from_environment(tmp_path)
+@pytest.mark.rules("D18")
+def test_a_cipher_moves_to_the_first_key_and_keeps_value_kind_and_readers() -> None:
+    old = ENCRYPTOR.encrypt_value("hunter2", SCOPE, kind="ConfigSecure")
+    both = Encryptor((SECOND, FIRST))
+    new = both.rotated(old)
+    assert new is not None
+    assert new.startswith("KBC::ConfigSecure::")
+    assert Encryptor((SECOND,)).decrypt({"#a": new}, SCOPE) == {"#a": "hunter2"}
+    with pytest.raises(ConfigurationError, match="another configuration"):
+        both.decrypt({"#a": new}, replace(SCOPE, configuration="another"))
+    assert both.rotated(new) is None
+    with pytest.raises(UserError, match="none of this installation's keys"):
+        ENCRYPTOR.rotated(new)
 
 
 @pytest.mark.rules("LG-20")

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from docker_runner.documents import id_text
+from docker_runner.documents import id_at
 from docker_runner.errors import ApplicationError, ConfigurationError, UserError
 from docker_runner.job.definition import JobDefinition
 from docker_runner.job.tools import Tools
@@ -57,5 +57,8 @@ def found_credentials(
 
 def credentials_id_of(configuration: Mapping[str, Any]) -> str:
     """The id of credentials that must be fetched; empty when a configuration needs none or brings its own."""
-    oauth = (configuration.get("authorization") or {}).get("oauth_api") or {}
-    return "" if oauth.get("credentials") else id_text(oauth.get("id"))
+    authorization = configuration.get("authorization")
+    oauth = authorization.get("oauth_api") if isinstance(authorization, Mapping) else None
+    if not isinstance(oauth, Mapping) or oauth.get("credentials"):
+        return ""
+    return id_at(oauth, "id")

@@ -233,9 +233,8 @@ class _RunnableCheck:
         for problem in processors:
             with self.found.collecting(), errors_of(files):
                 raise problem
-        if not wrong:
-            with self.found.collecting(), errors_of(files):
-                self._check_credentials(content, component)
+        with self.found.collecting(), errors_of(files):
+            self._check_credentials(content, component)
         if not wrong and not processors:
             with errors_of(files):
                 stages = stages_of(content, component=component, registry=self.registry, tag="")

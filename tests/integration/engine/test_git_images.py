@@ -21,8 +21,8 @@ from tests.installation import Installation
 from tests.integration.engine.git_server import GitServer, Repository
 
 from docker_runner.documents import read_json
+from docker_runner.encryption import Scope
 from docker_runner.encryption_keys import encryptor_of
-from docker_runner.encryption import Encryptor, Scope
 from docker_runner.engine.attempts import PullLimits
 from docker_runner.engine.built_images import mark_used, remove_unused_images
 from docker_runner.engine.client import Engine

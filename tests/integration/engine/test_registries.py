@@ -22,8 +22,8 @@ import pytest
 from tests.installation import Installation
 from tests.integration.engine.real_registry import PASSWORD, USER, BadLine, push, running_registry
 
+from docker_runner.encryption import Scope
 from docker_runner.encryption_keys import encryptor_of
-from docker_runner.encryption import Encryptor, Scope
 from docker_runner.engine.attempts import PullLimits
 from docker_runner.engine.client import Engine
 from docker_runner.engine.images import ImageRequest, PreparedImage, PullPolicy, prepare_image

@@ -63,12 +63,6 @@ def test_a_component_gets_credentials_proxy_and_context_and_nothing_else_of_its_
     }
 
 
-@pytest.mark.rules("AU-3", "OS-8")
-def test_credentials_of_a_broker_are_refused_with_the_way_out() -> None:
-    with pytest.raises(ConfigurationError, match=r"authorization\.oauth_api\.id: .*oauth_api\.credentials"):
-        main_config(configuration({"authorization": {"oauth_api": {"id": 1}}}), {})
-
-
 @pytest.mark.rules("DF-12", "PR-7")
 @pytest.mark.parametrize("empty", [{}, [], None])
 def test_a_processor_sees_only_its_own_parameters(empty: Any) -> None:

@@ -17,6 +17,7 @@ from docker_runner.job.definition import Job, Mode
 from docker_runner.job.resolution import JobRequest, described
 from docker_runner.project.variables import VariableValues
 
+KEY = "dGhlIGZpcnN0IGtleSBvZiB0aGUgZW5jcnlwdG9yLi4="
 BLOCKED = "dev-branch-job-blocked"
 
 
@@ -287,7 +288,7 @@ def test_a_secret_in_plain_text_is_refused_before_it_is_written_anywhere(
 
 @pytest.mark.rules("EN-4", "LC-5")
 def test_a_job_survives_serialising_and_holds_only_ciphers(built: ProjectBuilder) -> None:
-    encryptor = Encryptor(("key",))
+    encryptor = Encryptor((KEY,))
     built.component(
         "vendor.processor", image_parameters=encryptor.encrypt({"#own": "hunter2"}, Scope("vendor.processor"))
     )
@@ -417,7 +418,7 @@ def test_empty_ways_to_choose_files_and_empty_delete_rules_are_taken_away(built:
 def test_shared_code_comes_first_then_the_vault_then_variables_and_ciphers_last(built: ProjectBuilder) -> None:
     built.write("main/other/keboola.shared-code/lib/config.json", {})
     built.write("main/other/keboola.shared-code/lib/rows/x/config.json", {"code_content": ["{{v}}", "{{ vault.w }}"]})
-    cipher = Encryptor(("key",)).encrypt_value("hunter2", Scope("vendor.ex-foo"))
+    cipher = Encryptor((KEY,)).encrypt_value("hunter2", Scope("vendor.ex-foo"))
     vault = write(built.folder / "vault.json", {"w": "w{{v}}", "secret": cipher})
     built.configuration(
         {

@@ -6,7 +6,7 @@ from __future__ import annotations
 import difflib
 import threading
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -33,7 +33,7 @@ from docker_runner.storage.lake.file_search import file_search
 from docker_runner.storage.lake.housekeeping import Tidied, tidy
 from docker_runner.storage.lake.ledger import LakeLedger
 from docker_runner.storage.lake.location import Location
-from docker_runner.storage.lake.records import Kind, delete, find
+from docker_runner.storage.lake.records import Kind, delete, find, put
 from docker_runner.storage.names import split_table_id
 
 
@@ -138,6 +138,18 @@ class Lake(LakeLedger):
             self._table(table_id)
             self._connection.run(f"DROP TABLE {sql.table(table_id)}")
             delete(self._connection.run, Kind.TABLES, [table_id])
+
+    def change_states(self, change: Callable[[dict[str, Any]], dict[str, Any]]) -> int:
+        """Change all states in one commit; gives how many of them became another one.
+
+        Args:
+            change: gives what a state document is to be.
+        """
+        with self._one_at_a_time, storage_errors(), self._connection.writing():
+            states = find(self._connection.run, Kind.STATES)
+            changed = {record: new for record, state in states.items() if (new := change(state)) != state}
+            put(self._connection.run, Kind.STATES, changed)
+            return len(changed)
 
     def tidy(self, keep: timedelta) -> Tidied:
         """Merge small files and remove what is not needed any more.
