@@ -87,6 +87,16 @@ def test_a_cipher_that_claims_another_kind_is_refused() -> None:
         ENCRYPTOR.decrypt({"#a": cipher}, SCOPE)
 
 
+@pytest.mark.rules("EN-5")
+@pytest.mark.parametrize("cloud", ["KV", "GKMS"])
+def test_a_prefix_of_another_cloud_means_the_same(cloud: str) -> None:
+    cipher = ENCRYPTOR.encrypt_value("hunter2", SCOPE, kind="ConfigSecure")
+    other = cipher.replace("ConfigSecure::", f"ConfigSecure{cloud}::")
+    assert ENCRYPTOR.decrypt({"#a": other}, SCOPE) == {"#a": "hunter2"}
+    with pytest.raises(ConfigurationError, match="another configuration"):
+        ENCRYPTOR.decrypt({"#a": other}, replace(SCOPE, configuration="another"))
+
+
 @pytest.mark.rules("EN-9", "D18")
 @pytest.mark.parametrize(
     "spoil", [lambda c: c[:-3], lambda c: c[:30] + "x" + c[31:], lambda _: "KBC::ProjectSecureKV::é"]

@@ -7,6 +7,7 @@ from typing import Any
 
 from docker_runner.encryption import Scope, secret_values
 from docker_runner.interface.config_file import main_config, processor_config, refuse_misuse
+from docker_runner.job.credentials import tokens_of
 from docker_runner.job.definition import Job, JobDefinition, Stage
 from docker_runner.job.tools import Tools
 
@@ -34,7 +35,7 @@ def stage_config(
         if stage.is_main
         else processor_config(content, image_parameters)
     )
-    return config, [*secret_values(content), *secret_values(image_parameters)]
+    return config, [*secret_values(content), *tokens_of(content), *secret_values(image_parameters)]
 
 
 def secrets_of(job: Job, tools: Tools) -> Iterator[str]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -13,6 +15,9 @@ from docker_runner.job.tools import Tools
 from docker_runner.oauth import Credentials, credentials_at
 
 _KEY = "authorization.oauth_api.id"
+_NAME_OF_TOKEN = re.compile(r"token(?!_?type)|secret|password|key|code", re.IGNORECASE)
+# Shorter texts, e.g. a kind of token, are none, and would hide parts of ordinary words.
+_SHORTEST_TOKEN = 8
 
 
 def with_credentials(row: JobDefinition, tools: Tools) -> JobDefinition:
@@ -53,6 +58,33 @@ def found_credentials(
         raise
     except UserError as error:
         raise ConfigurationError(str(error), file=file, key=_KEY) from None
+
+
+def tokens_of(configuration: Mapping[str, Any]) -> Iterator[str]:
+    """The tokens inside the provider's answer in decrypted credentials: a component that prints one must not show it.
+
+    The answer as a whole is a secret (AU-4); its parts that are none, such as a scope, may be shown.
+    """
+    authorization = configuration.get("authorization") or {}
+    credentials = (authorization.get("oauth_api") or {}).get("credentials") or {}
+    data = credentials.get("#data") if isinstance(credentials, Mapping) else None
+    try:
+        answer = json.loads(data) if isinstance(data, str) else None
+    except ValueError:
+        return
+    yield from _tokens_in(answer)
+
+
+def _tokens_in(document: Any) -> Iterator[str]:
+    if isinstance(document, list):
+        for item in document:
+            yield from _tokens_in(item)
+    elif isinstance(document, Mapping):
+        for key, value in document.items():
+            if isinstance(value, str) and len(value) >= _SHORTEST_TOKEN and _NAME_OF_TOKEN.search(key):
+                yield value
+            else:
+                yield from _tokens_in(value)
 
 
 def credentials_id_of(configuration: Mapping[str, Any]) -> str:
