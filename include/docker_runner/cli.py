@@ -216,7 +216,7 @@ def clean(
 
 def _encrypted_token(variable: str, scope: Scope, settings: Settings) -> str | None:
     """The Storage token in a variable, as requests carry it; None when no variable is named."""
-    from docker_runner.encryption import Encryptor
+    from docker_runner.encryption_keys import encryptor_of
     from docker_runner.storage.tokens import PresentedToken
 
     if not variable:
@@ -224,7 +224,7 @@ def _encrypted_token(variable: str, scope: Scope, settings: Settings) -> str | N
     secret = os.environ.get(variable, "")
     # What is no token at all is told before anything else.
     _ = PresentedToken(secret, origin=variable).id
-    return Encryptor.from_environment(settings.home, create=True).encrypt_value(secret, scope)
+    return encryptor_of(settings, create=True).encrypt_value(secret, scope)
 
 
 def _config_data(file: Path | None) -> Any:

@@ -125,7 +125,10 @@ def _files_at(paths: list[Path], settings: Settings, kind: str) -> Iterator[Secr
 def _rotate(paths: list[Path], settings: Settings) -> None:
     from docker_runner.oauth import is_broker
     from docker_runner.secret_files import rotate_files
+    from docker_runner.storage_token_commands import refuse_unless_manager
 
+    if not paths:
+        refuse_unless_manager("encrypt --rotate")
     if keys_are_in_file(settings) and key_file(settings).exists() and not paths:
         add_key(key_file(settings))
     encryptor = encryptor_of(settings)

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from tests.installation import SCRIPT, Installation
 
-from docker_runner.encryption import Encryptor, Scope
+from docker_runner.encryption import Scope
+from docker_runner.encryption_keys import encryptor_of
 from docker_runner.errors import ConfigurationError, ForbiddenError, TokenError, UserError
 from docker_runner.job.request import JobRequest
 from docker_runner.storage import open_ledger
@@ -30,7 +31,7 @@ def token(installation: Installation, *buckets: str, **more: Any) -> str:
 
 
 def cipher(installation: Installation, secret: str) -> str:
-    return Encryptor.from_environment(installation.settings.home, create=True).encrypt_value(secret, Scope(SCRIPT))
+    return encryptor_of(installation.settings, create=True).encrypt_value(secret, Scope(SCRIPT))
 
 
 @pytest.mark.engine
