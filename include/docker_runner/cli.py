@@ -1,4 +1,4 @@
-"""The command line: ``docker-runner run | action | validate | encrypt | oauth … | clean | storage …``."""
+"""The command line: ``docker-runner run | action | new | list | plan | validate | encrypt | oauth … | clean | storage …``."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from docker_runner import secret_commands, storage_commands, storage_token_commands
+from docker_runner import project_commands, secret_commands, storage_commands, storage_token_commands
+from docker_runner.arguments import ids, name_and_value
 from docker_runner.errors import ConfigurationError, RunnerError, UserError
 from docker_runner.settings import Settings
 
@@ -25,6 +26,8 @@ app = typer.Typer(
 app.add_typer(storage_commands.app, name="storage")
 app.add_typer(secret_commands.oauth, name="oauth")
 app.command()(secret_commands.encrypt)
+app.command("list")(project_commands.list_project)
+app.command()(project_commands.plan)
 
 USER_ERROR, APPLICATION_ERROR = 1, 2
 
@@ -91,7 +94,7 @@ def run(
     from docker_runner.project.component import ComponentRegistry
     from docker_runner.project.configuration import Project
 
-    component_id, config_id = _ids(configuration) if "/" in configuration or not config else (configuration, "")
+    component_id, config_id = ids(configuration) if "/" in configuration or not config else (configuration, "")
     settings = Settings.from_environment()
     tools = Tools(settings, log=_log())
     project = Project(settings.project, branch=branch or settings.branch)
@@ -100,7 +103,7 @@ def run(
             "mode": mode,
             "tag": tag,
             "rows": row or [],
-            "variables": dict(_name_and_value(text) for text in variable or []),
+            "variables": dict(name_and_value(text) for text in variable or []),
             "values": values,
             "backend": {"type": backend},
             "config_data": _config_data(config),
@@ -232,20 +235,6 @@ def _config_data(file: Path | None) -> Any:
     from docker_runner.documents import read_json
 
     return read_json(file) if file else None
-
-
-def _ids(text: str) -> tuple[str, str]:
-    component_id, slash, config_id = text.partition("/")
-    if not (component_id and slash and config_id):
-        raise UserError(f"Name a configuration as <component>/<configuration>, not {text!r}.")
-    return component_id, config_id
-
-
-def _name_and_value(text: str) -> tuple[str, str]:
-    name, equals, value = text.partition("=")
-    if not (name and equals):
-        raise UserError(f"Give a variable as name=value, not {text!r}.")
-    return name, value
 
 
 def _now() -> str:

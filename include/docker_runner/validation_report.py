@@ -34,9 +34,9 @@ def as_document(checked: Sequence[Checked]) -> dict[str, Any]:
             {
                 "kind": item.kind,
                 "name": item.name,
-                "path": _short(item.file),
+                "path": short_path(item.file),
                 "ok": not item.problems,
-                "problems": [_document(problem) for problem in item.problems],
+                "problems": [problem_document(problem) for problem in item.problems],
             }
             for item in checked
         ],
@@ -53,21 +53,22 @@ def _count(checked: Sequence[Checked]) -> dict[str, int]:
     }
 
 
-def _document(problem: UserError) -> dict[str, Any]:
+def problem_document(problem: UserError) -> dict[str, Any]:
+    """A problem as a JSON document: ``{file, line, key, message}``."""
     if not isinstance(problem, ConfigurationError):
         return {"file": None, "line": None, "key": "", "message": str(problem)}
-    file = _short(problem.file) if problem.file else None
+    file = short_path(problem.file) if problem.file else None
     return {"file": file, "line": problem.line, "key": problem.key, "message": problem.problem}
 
 
 def _shown(problem: UserError) -> str:
     if not isinstance(problem, ConfigurationError) or not problem.file:
         return str(problem)
-    short = ConfigurationError(problem.problem, file=_short(problem.file), key=problem.key, line=problem.line)
+    short = ConfigurationError(problem.problem, file=short_path(problem.file), key=problem.key, line=problem.line)
     return str(short)
 
 
-def _short(file: Path | str) -> str:
+def short_path(file: Path | str) -> str:
     """A path as the reader would write it: from the current folder when it lies below it."""
     path = Path(file)
     return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(file)

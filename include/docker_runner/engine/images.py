@@ -97,14 +97,14 @@ def prepare_image(
         EngineError: the engine fails.
     """
     limits = limits or PullLimits()
-    found = _usable(engine, request)
+    found = usable_image(engine, request)
     if found is not None:
         return found
     name = f"the image {request.reference}"
     with one_at_a_time(
         name, seconds=limits.attempt_seconds, waiting=lambda: log(f"Another run is pulling {name}; waiting for it.")
     ):
-        found = _usable(engine, request)
+        found = usable_image(engine, request)
         if found is not None:
             return found
         pull_image(engine, request.uri, request.tag or "latest", log, login=login, limits=limits)
@@ -114,8 +114,14 @@ def prepare_image(
     return _checked(request, pulled, pulled=True)
 
 
-def _usable(engine: Engine, request: ImageRequest) -> PreparedImage | None:
-    """The image that is on the engine, or None when it must be pulled."""
+def usable_image(engine: Engine, request: ImageRequest) -> PreparedImage | None:
+    """The image that is on the engine, or None when it must be pulled.
+
+    Raises:
+        NotFoundError: it is not there and may not be pulled.
+        ApplicationError: it may not be pulled, and is not the one whose digest is registered.
+        EngineError: the engine fails.
+    """
     if request.pull_policy is PullPolicy.ALWAYS:
         return None
     local = _inspect(engine, request)

@@ -254,6 +254,11 @@ def unknown_size(row: JobDefinition) -> str:
     return "" if size in SIZES else size
 
 
+def stage_user(stage: Stage, settings: Settings) -> str | None:
+    """``uid:gid`` that a stage's container runs as; None is the image's own user (CT-4, D11)."""
+    return None if "container-root-user" in stage.component.features else container_user(settings.container_uid)
+
+
 def container_name(stage: Stage, job: Job, row: JobDefinition, *, installation: str) -> str:
     """A name that says whose container it is and that a later attempt makes again (CT-2)."""
     position = row.stages.index(stage)
@@ -275,7 +280,7 @@ def _spec(run: StageRun, *, environment: dict[str, str], settings: Settings, att
         environment=environment,
         data=run.data.root,
         tmp=run.tmp,
-        user=None if "container-root-user" in features else container_user(settings.container_uid),
+        user=stage_user(stage, settings),
         memory_bytes=memory,
         memory_swap_bytes=memory if "no-swap" in features else None,
         cpus=cpus,

@@ -9,6 +9,7 @@ from docker_runner.encryption import Scope, secret_values
 from docker_runner.engine.git_images import BuildRequest, build_image
 from docker_runner.engine.git_repository import GitRepository
 from docker_runner.engine.images import ImageRequest, PreparedImage, prepare_image
+from docker_runner.engine.outlook import ImageOutlook, look_up
 from docker_runner.engine.redaction import Redactor
 from docker_runner.engine.registries import Login, ecr_login, registry_of
 from docker_runner.errors import ApplicationError, UserError
@@ -37,6 +38,12 @@ def pull_images(job: Job, tools: Tools) -> dict[str, Any]:
         prepare = _prepare if stage.component.build_options is None else _build
         images[name] = prepare(stage, row, tools).to_manifest()
     return {"images": images}
+
+
+def outlook_of(stage: Stage, tools: Tools) -> ImageOutlook:
+    """Which image a run would get now, without pulling it; of one that is built, the one that it is built on."""
+    request = stage.component.image(stage.tag)
+    return look_up(tools.engine, request, login=lambda: _login(stage.component, request, tools))
 
 
 def _prepare(stage: Stage, row: JobDefinition, tools: Tools) -> PreparedImage:

@@ -31,10 +31,19 @@ def stored_state(row: JobDefinition, folders: RowWorkspace, tools: Tools) -> dic
     kept = folders.done(_STORED)
     if kept is not None:
         return kept
-    document = tools.storage.state(row.state_key) if row.reads_state else {}
-    state = checked_state(document, owner=row.title)
+    state = state_in_storage(row, tools)
     folders.finish(_STORED, state)
     return state
+
+
+def state_in_storage(row: JobDefinition, tools: Tools) -> dict[str, Any]:
+    """The state that a run of the row would begin with now.
+
+    Raises:
+        ConfigurationError: it is not a state.
+    """
+    document = tools.storage.state(row.state_key) if row.reads_state else {}
+    return checked_state(document, owner=row.title)
 
 
 def decrypted_state(row: JobDefinition, folders: RowWorkspace, tools: Tools) -> dict[str, Any]:

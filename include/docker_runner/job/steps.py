@@ -34,6 +34,7 @@ from docker_runner.job.job_events import (
     told,
 )
 from docker_runner.job.plan import Kind, Step, row_steps
+from docker_runner.job.readers import file_reader, table_reader
 from docker_runner.job.stages import redactor_of, release_stage, run_stage_of_row
 from docker_runner.job.state import decrypted_state, forget_stored_state, stored_state
 from docker_runner.job.storage_token import refuse_forbidden, token_of
@@ -41,8 +42,6 @@ from docker_runner.job.supervision import TO_THE_END, Following, finished_before
 from docker_runner.job.tools import Tools
 from docker_runner.job.unload import Unloading
 from docker_runner.job.workspace import RowWorkspace, Workspace
-from docker_runner.mapping.input_files import FileReader
-from docker_runner.mapping.input_tables import TableReader
 from docker_runner.storage.rights import StateOwner
 
 Manifest = dict[str, Any]
@@ -199,18 +198,7 @@ def _load_tables(work: RowWork) -> Manifest:
     row, folders, tools = work.row, work.folders, work.tools
     folder = folders.clear_staged("tables")
     forget_stored_state(folders)
-    state = stored_state(row, folders, tools)
-    reader = TableReader(
-        storage=tools.storage,
-        folder=folder,
-        state=state,
-        max_bytes=tools.settings.max_export_bytes,
-        log=tools.log,
-        extension=row.extension,
-        branch=row.branch_prefix,
-        branch_buckets_allowed="dev-mapping-allowed" in row.component.features,
-        schema_told="input-manifests-without-schema" not in row.component.features,
-    )
+    reader = table_reader(row, tools, folder=folder, state=stored_state(row, folders, tools))
     return {"tables": reader.load(row.mapping("input", "tables"))}
 
 
@@ -218,15 +206,7 @@ def _load_files(work: RowWork) -> Manifest:
     row, folders, tools = work.row, work.folders, work.tools
     folder = folders.clear_staged("files")
     forget_stored_state(folders)
-    state = stored_state(row, folders, tools)
-    reader = FileReader(
-        storage=tools.storage,
-        folder=folder,
-        state=state,
-        log=tools.log,
-        extension=row.extension,
-        branch=row.branch_prefix,
-    )
+    reader = file_reader(row, tools, folder=folder, state=stored_state(row, folders, tools))
     return {"files": reader.load(row.mapping("input", "files"))}
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -39,6 +39,23 @@ class FileReader:
     extension: str = "json"
     branch: str = ""
 
+    def find(self, items: Sequence[Mapping[str, Any]]) -> Iterator[tuple[InputFiles, Sequence[StoredFile]]]:
+        """Understand all items, then find the files of each, newest first.
+
+        Args:
+            items: ``storage.input.files`` with defaults filled in.
+
+        Raises:
+            UserError: a mapping is wrong (IF-9..IF-15), or Storage refuses it (IF-32).
+        """
+        for item in _understood(items, branch=self.branch):
+            query = replace(item.query, since_id=_last_id(item, self.state) if item.adaptive else None)
+            found = _found(item, query, storage=self.storage, branch=self.branch, log=self.log)
+            missing = sorted(set(query.ids) - {file.id for file in found})
+            if missing:
+                self.log.warning("There is no file %s in Storage.", ", ".join(str(file_id) for file_id in missing))
+            yield item, found
+
     def load(self, items: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         """Write the mapped files and their manifests into the folder (IF-20..IF-28).
 
@@ -49,27 +66,20 @@ class FileReader:
             For each item ``{tags, files: [{id, destination, bytes}], last_id}``.
 
         Raises:
-            UserError: a mapping is wrong (IF-9..IF-15), or Storage refuses it (IF-32).
+            UserError: as of :meth:`find`.
             ApplicationError: a file cannot be downloaded (IF-27).
         """
-        wanted = _understood(items, branch=self.branch)
-        if not wanted:
-            return []
         loaded = []
-        for item in wanted:
-            query = replace(item.query, since_id=_last_id(item, self.state) if item.adaptive else None)
-            found = _found(item, query, storage=self.storage, branch=self.branch, log=self.log)
-            missing = sorted(set(query.ids) - {file.id for file in found})
-            if missing:
-                self.log.warning("There is no file %s in Storage.", ", ".join(str(file_id) for file_id in missing))
+        for item, found in self.find(items):
             files = [self._load(file) for file in found]
             last_id = str(max((file["id"] for file in files), default=""))
             loaded.append({"tags": [dict(tag) for tag in item.identifier], "files": files, "last_id": last_id})
-        self.log.info("All files were fetched.")
+        if loaded:
+            self.log.info("All files were fetched.")
         return loaded
 
     def _load(self, file: StoredFile) -> dict[str, Any]:
-        target = self.folder / _file_name(file)
+        target = self.folder / file_name(file)
         try:
             self.storage.download_file(file.id, target)
             write_manifest(target, input_file_manifest(file), extension=self.extension)
@@ -100,7 +110,7 @@ def _found(
         raise ConfigurationError(f"This cannot be imported from Storage: {error}", key=key) from error
 
 
-def _file_name(file: StoredFile) -> str:
+def file_name(file: StoredFile) -> str:
     """``<id>_<name>`` (IF-25); a name so long that its manifest could not be written loses characters in its middle."""
     name = f"{file.id}_{Path(file.name).name}"
     while len(name.encode()) > _LONGEST_NAME:

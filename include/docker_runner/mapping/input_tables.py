@@ -20,6 +20,21 @@ from docker_runner.storage.base import Exported, Storage, Table
 
 
 @dataclass(frozen=True)
+class FoundTable:
+    """A table that an item of the mapping means.
+
+    Attributes:
+        item: what is asked for.
+        table: the table that is read, which in a branch may be the branch's own.
+        changed_since: only rows that changed since then; for adaptive loads what the state remembers (IM-30).
+    """
+
+    item: InputTable
+    table: Table
+    changed_since: datetime | None
+
+
+@dataclass(frozen=True)
 class TableReader:
     """Reads tables for one row of a job.
 
@@ -45,6 +60,34 @@ class TableReader:
     branch_buckets_allowed: bool = False
     schema_told: bool = True
 
+    def find(self, items: Sequence[Mapping[str, Any]]) -> list[FoundTable]:
+        """Understand all items, find and measure their tables; nothing is read from them yet.
+
+        Args:
+            items: ``storage.input.tables`` with defaults filled in.
+
+        Returns:
+            One for each item.
+
+        Raises:
+            UserError: a mapping is wrong, or Storage refuses it; names the key (IM-39, LC-44).
+        """
+        now = datetime.now(UTC)
+        wanted = [input_table(item, key=f"storage.input.tables[{i}]", now=now) for i, item in enumerate(items)]
+        if not wanted:
+            return []
+        if not self.branch_buckets_allowed:
+            refuse_branch_buckets({f"{item.key}.source": item.source for item in wanted}, storage=self.storage)
+        dates = self._last_import_dates(now) if any(item.adaptive for item in wanted) else {}
+        tables = [self._table(item) for item in wanted]
+        for item, table in zip(wanted, tables, strict=True):
+            _refuse_unknown_columns(item, table)
+            self._refuse_too_large(item, table)
+        return [
+            FoundTable(item, table, dates.get(table.id) if item.adaptive else item.changed_since)
+            for item, table in zip(wanted, tables, strict=True)
+        ]
+
     def load(self, items: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         """Write the mapped tables and their manifests into the folder (IM-25..IM-39).
 
@@ -58,34 +101,26 @@ class TableReader:
             which in a branch may be the branch's own, and the date of its last import before the export (IM-31).
 
         Raises:
-            UserError: a mapping is wrong, or Storage refuses it; names the key (IM-39, LC-44).
+            UserError: as of :meth:`find`.
             ApplicationError: a file or manifest cannot be written.
         """
-        now = datetime.now(UTC)
-        wanted = [input_table(item, key=f"storage.input.tables[{i}]", now=now) for i, item in enumerate(items)]
-        if not wanted:
+        found = self.find(items)
+        if not found:
             return []
-        if not self.branch_buckets_allowed:
-            refuse_branch_buckets({f"{item.key}.source": item.source for item in wanted}, storage=self.storage)
-        dates = self._last_import_dates(now) if any(item.adaptive for item in wanted) else {}
-        tables = [self._table(item) for item in wanted]
-        for item, table in zip(wanted, tables, strict=True):
-            _refuse_unknown_columns(item, table)
-            self._refuse_too_large(item, table)
-        done = [self._export(item, table, dates) for item, table in zip(wanted, tables, strict=True)]
-        for item, table, exported in zip(wanted, tables, done, strict=True):
-            self._describe(item, table, exported)
+        done = [self._export(one) for one in found]
+        for one, exported in zip(found, done, strict=True):
+            self._describe(one.item, one.table, exported)
         self.log.info("All tables were fetched.")
         return [
             {
-                "source": table.id,
-                "destination": f"in/tables/{item.destination}",
+                "source": one.table.id,
+                "destination": f"in/tables/{one.item.destination}",
                 "rows": exported.rows,
                 "bytes": exported.bytes,
                 "columns": len(exported.columns),
-                "last_import_date": table.last_import_date.isoformat(),
+                "last_import_date": one.table.last_import_date.isoformat(),
             }
-            for item, table, exported in zip(wanted, tables, done, strict=True)
+            for one, exported in zip(found, done, strict=True)
         ]
 
     def _last_import_dates(self, now: datetime) -> dict[str, datetime]:
@@ -111,14 +146,15 @@ class TableReader:
                 key=f"{item.key}.source",
             )
 
-    def _export(self, item: InputTable, table: Table, dates: Mapping[str, datetime]) -> Exported:
+    def _export(self, found: FoundTable) -> Exported:
+        item = found.item
         with _named(item.key):
             return self.storage.export_table(
-                table.id,
+                found.table.id,
                 self._target(item),
                 columns=item.columns,
                 where=item.where,
-                changed_since=dates.get(table.id) if item.adaptive else item.changed_since,
+                changed_since=found.changed_since,
                 limit=item.limit,
                 file_type=item.file_type,
             )

@@ -101,7 +101,7 @@ class TableOutput:
 
     def _load(self, options: TableOptions, path: Path, *, now: datetime, failed: bool = False) -> TableLoad:
         owner = self.owner
-        destination = _destination(options, bucket=owner.default_bucket, warn=self.warn)
+        destination = table_destination(options, bucket=owner.default_bucket, warn=self.warn)
         table_id = branch_table(destination, owner.branch)
         columns = table_columns(options, data_types=self.data_types, required=not failed)
         if path.is_dir() and not columns.names:
@@ -134,8 +134,17 @@ class TableOutput:
         )
 
 
-def _destination(options: TableOptions, *, bucket: str, warn: Warn) -> str:
-    """Where a table goes (OM-22..OM-24, D24)."""
+def table_destination(options: TableOptions, *, bucket: str, warn: Warn) -> str:
+    """Where a table goes (OM-22..OM-24, D24).
+
+    Args:
+        options: of mapping and manifest.
+        bucket: that of tables which name none; may be empty.
+        warn: told of a way to name tables that is deprecated.
+
+    Raises:
+        ConfigurationError: no bucket is known, or it is no table id.
+    """
     mapped = mapped_destination(options.mapping, source=options.source, key=options.key)
     if mapped:
         return mapped
