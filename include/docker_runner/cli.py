@@ -1,4 +1,4 @@
-"""The command line: ``docker-runner run | action | new | list | plan | validate | encrypt | oauth … | clean | storage …``."""
+"""The command line: ``docker-runner run | action | new | list | plan | validate | encrypt | oauth | clean | storage``."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from docker_runner import project_commands, secret_commands, storage_commands, storage_token_commands
+from docker_runner import new_commands, project_commands, secret_commands, storage_commands, storage_token_commands
 from docker_runner.arguments import ids, name_and_value
 from docker_runner.errors import ConfigurationError, RunnerError, UserError
 from docker_runner.settings import Settings
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 app = typer.Typer(
     help="Run dockerized data components.", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
 )
+app.add_typer(new_commands.app, name="new")
 app.add_typer(storage_commands.app, name="storage")
 app.add_typer(secret_commands.oauth, name="oauth")
 app.command()(secret_commands.encrypt)

@@ -140,6 +140,11 @@ class Project:
         return str((self._manifest or {}).get("project", {}).get("apiHost", ""))
 
     @property
+    def naming(self) -> dict[str, str]:
+        """Templates of the paths of new things, as the manifest has them; empty without a manifest."""
+        return dict((self._manifest or {}).get("naming") or {})
+
+    @property
     def branch_folder(self) -> Path:
         """The folder of the branch that is read."""
         return self.folder / self.branch.path
