@@ -72,7 +72,8 @@ def _stage(stage: Document) -> Iterator[str]:
     yield f"{stage['step']}: {stage['component']}"
     built = ", on which the image is built from git" if stage["built_from_git"] else ""
     yield f"  image            {image['reference']}{built}; tag from {_short(image['tag_from'])}"
-    where = {True: "would be pulled", False: "on the engine", None: "not known"}[image["pulled"]]
+    there = "on the engine" if image["id"] else "it is not there"
+    where = {True: "would be pulled", False: there, None: "not known"}[image["pulled"]]
     yield f"                   {image['digest'] or image['id'] or 'digest not known'} ({where})"
     if image.get("problem"):
         yield f"                   {image['problem']}"

@@ -27,9 +27,10 @@ from docker_runner.encryption_keys import encryptor_of
 from docker_runner.engine.attempts import PullLimits
 from docker_runner.engine.client import Engine
 from docker_runner.engine.images import ImageRequest, PreparedImage, PullPolicy, prepare_image
+from docker_runner.engine.outlook import look_up
 from docker_runner.engine.registries import Login
 from docker_runner.errors import ApplicationError, NotFoundError, UserError
-from docker_runner.job.images import pull_images
+from docker_runner.job.images import outlook_of, pull_images
 from docker_runner.job.tools import Tools
 
 pytestmark = pytest.mark.engine
@@ -139,6 +140,36 @@ def test_an_open_registry_needs_no_login_and_its_digest_is_checked(
     moved = ImageRequest(uri, "1.0", digest=digest, pull_policy=PullPolicy.ALWAYS)
     with pytest.raises(ApplicationError, match=f"not the registered one.*{digest}"):
         prepare_image(engine, moved, told.append, limits=FAST)
+
+
+def test_a_plan_asks_the_registry_for_the_digest_and_pulls_nothing(
+    engine: Engine, images: Images, open_registry: str
+) -> None:
+    uri, digest = images.push(open_registry)
+    found = look_up(engine, ImageRequest(uri, "1.0"))
+    assert (found.digest, found.id, found.pulled, found.problem) == (digest, "", True, "")
+    assert not engine.client.images(name=uri)
+    other = look_up(engine, ImageRequest(uri, "1.0", digest="0" * 64))
+    assert other.problem == f"The registered digest is {'0' * 64}, but the registry has {digest}."
+    absent = look_up(engine, ImageRequest(uri, "2.0"))
+    assert (absent.digest, absent.pulled) == ("", True)
+    assert "2.0 is not in its registry" in absent.problem
+
+
+@pytest.mark.rules("IG-14")
+def test_a_plan_asks_a_private_registry_with_the_components_login(private: Private) -> None:
+    private.define_with_login(PASSWORD)
+    installation = private.installation
+    (row,) = installation.job("main", component=COMPONENT).rows
+    found = outlook_of(row.main, installation.tools())
+    assert found.digest.startswith("sha256:")
+    assert not found.problem
+    private.define_with_login("wrong-password")
+    (row,) = installation.job("main", component=COMPONENT).rows
+    refused = outlook_of(row.main, installation.tools())
+    assert refused.digest == ""
+    assert "refuses the image" in refused.problem
+    assert "wrong-password" not in refused.problem
 
 
 @pytest.mark.rules("IG-11")
