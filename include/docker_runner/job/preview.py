@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 from docker_runner.documents import Files, scalar_text
@@ -22,6 +23,7 @@ from docker_runner.job.plan import row_steps
 from docker_runner.job.readers import file_reader, table_reader
 from docker_runner.job.request import JobRequest
 from docker_runner.job.state import state_in_storage
+from docker_runner.job.storage_token import refuse_forbidden, token_of
 from docker_runner.job.tools import Tools
 from docker_runner.mapping.branches import branch_table, branch_tags, refuse_foreign_buckets
 from docker_runner.mapping.input_files import file_name
@@ -30,6 +32,7 @@ from docker_runner.mapping.output_columns import table_columns
 from docker_runner.mapping.output_options import merged_options
 from docker_runner.mapping.output_tables import table_destination
 from docker_runner.project.configuration import Configuration
+from docker_runner.storage.rights import StateOwner
 
 
 def preview(job: Job, configuration: Configuration, request: JobRequest, tools: Tools) -> Document:
@@ -50,7 +53,9 @@ def preview(job: Job, configuration: Configuration, request: JobRequest, tools: 
         own = [names[row.row_id].file] if row.row_id else []
         files = [Path(file) for file in (*own, configuration.file)]
         origins = Origins(row, request, files, tools.settings.components, tools.settings)
-        rows.append(_RowPreview(job, row, origins, tools, files).document())
+        # Storage is seen as the row will see it: with its token's permissions.
+        with tools.acting(partial(token_of, job, row, tools), StateOwner(row.component.id, row.config_id)):
+            rows.append(_RowPreview(job, row, origins, tools, files).document())
     first = job.rows[0] if job.rows else None
     return {
         "configuration": job.title,
@@ -107,9 +112,12 @@ class _RowPreview:
         for stage in self.row.stages:
             with self._telling():
                 refuse_missing_token(stage.component, self.tools.settings.forwarded_token)
+        alone = replace(self.job, rows=(self.row,))
         with self._telling():
-            for _ in secrets_of(Job(self.job.id, self.job.title, (self.row,)), self.tools):
+            for _ in secrets_of(alone, self.tools):
                 pass
+        with self._telling():
+            refuse_forbidden(alone, self.tools)
 
     def _input_tables(self, state: Document) -> list[Document]:
         items = self.row.mapping("input", "tables")
