@@ -1,4 +1,4 @@
-"""The command line: ``docker-runner run | action | new | list | plan | validate | encrypt | oauth | clean | storage``."""
+"""The command line: ``docker-runner run | action | new | list | plan | validate | encrypt | oauth | storage | …``."""
 
 from __future__ import annotations
 

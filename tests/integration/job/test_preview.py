@@ -53,7 +53,9 @@ def plan(installation: Installation, *arguments: str, code: int = 0) -> dict[str
 
 def contents(folder: Path) -> dict[str, bytes]:
     """Files that a run makes or changes; the catalogue of the lake is one of them."""
-    return {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file() and "-wal" not in path.name}
+    return {
+        str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file() and path.parent.name != "scratch"
+    }
 
 
 def test_a_plan_tells_what_the_run_then_does(installation: Installation) -> None:
