@@ -296,3 +296,41 @@ def leave_behind(installation: Installation, job_id: str) -> Path:
 def files_with(secret: str, folder: Path) -> list[Path]:
     """Files that hold a secret in plain text."""
     return [path for path in folder.rglob("*") if path.is_file() and secret.encode() in path.read_bytes()]
+
+
+def test_a_run_gets_no_further_than_its_storage_token_and_tells_its_events(running: Running) -> None:
+    installation = running.installation
+    installation.load("in.c-guarded.t", "id\n1\n")
+    ledger = open_ledger(installation.settings.storage)
+    buckets = {"in.c-guarded": Access.READ, "out.c-guarded": Access.WRITE}
+    good = ledger.create_token("guarded", Permissions(buckets), creator="test")
+    poor = ledger.create_token("poor", Permissions(), creator="test")
+    good_cipher, poor_cipher = installation.cipher(good.secret), installation.cipher(poor.secret)
+    storage = {
+        "input": {"tables": [{"source": "in.c-guarded.t", "destination": "t.csv"}]},
+        "output": {"tables": [{"source": "t.csv", "destination": "out.c-guarded.copied"}]},
+    }
+    installation.script("guarded", COPY, storage=storage, runtime={"#storage_token": good_cipher})
+    # The token that comes with a run counts before that of its configuration.
+    refused = running.run("guarded", storage_token=poor_cipher)
+    assert refused.state == "failed"
+    message = f"The Storage {poor.token.title} may not read the table in.c-guarded.t"
+    assert any(message in line for line in running.log(refused, "create_workspace"))
+    assert "out.c-guarded.copied" not in installation.tables()
+    result = running.run("guarded")
+    assert result.succeeded, running.log(result, "create_workspace")
+    assert installation.rows("out.c-guarded.copied") == [{"id": "1"}]
+
+    def events(run: RunResult) -> list[Event]:
+        return list(ledger.events(EventQuery(run=f"{run.dag_id}/{run.run_id}")))
+
+    told = events(result)
+    assert {event.source.token_id for event in told} == {good.token.id}
+    steps = [event.results["step"] for event in told if "step" in event.results]
+    assert steps == ["pull_images", "load_tables", "write_config", "run_component", "unload_output"]
+    assert (told[-1].type, told[-1].message) == (EventType.SUCCESS, "Component processing finished.")
+    assert any(message in event.message for event in events(refused) if event.type is EventType.ERROR)
+    kept = b"".join(path.read_bytes() for path in installation.folder.rglob("*") if path.is_file())
+    assert good_cipher.encode() in kept  # The configuration itself, so the right folder was searched.
+    for token in (good, poor):
+        assert token.secret.encode() not in kept

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import cached_property
+from functools import cache, cached_property
 from typing import TYPE_CHECKING
 
 from docker_runner.encryption import Encryptor
@@ -52,7 +52,8 @@ class Tools:
         self.log = log or logging.getLogger("docker_runner")
         self.connect = connect
         self.registry_login = registry_login
-        self.installation_token = installation_token or (lambda: settings.storage_token)
+        # Airflow asks its API server for a connection, or a secrets backend.
+        self.installation_token = cache(installation_token or (lambda: settings.storage_token))
         self.events: EventLog = NO_EVENTS
         self._keys = keys
         self._token = self.installation_token
