@@ -13,7 +13,7 @@ from pathlib import Path
 import docker
 import pytest
 from airflow_api import ApiError
-from airflow_follow import RunError, run_and_follow
+from airflow_follow import RunError, RunResult, run_and_follow
 from tests.end_to_end.running import Running, states, until
 from tests.installation import Installation
 
@@ -23,6 +23,9 @@ from docker_runner.job.plan import row_steps
 from docker_runner.job.steps import create_workspace, perform
 from docker_runner.job.supervision import Following, StillRunningError
 from docker_runner.job.workspace import Workspace
+from docker_runner.storage import open_ledger
+from docker_runner.storage.events import Event, EventQuery, EventType
+from docker_runner.storage.tokens import Access, Permissions
 
 pytestmark = [pytest.mark.engine, pytest.mark.airflow]
 

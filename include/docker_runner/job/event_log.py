@@ -10,7 +10,7 @@ import json
 import logging
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -150,26 +150,29 @@ NO_EVENTS: EventLog = _NoEvents()
 """For work that is no job's, such as synchronous actions."""
 
 
-def store_left_events(folder: Path, ledger: Ledger, log: logging.Logger) -> None:
-    """Store what killed attempts have left in a run's folder, before the folder goes.
+def store_left_events(folder: Path, ledger: Ledger, log: logging.Logger, *, more: Sequence[Event] = ()) -> None:
+    """Store what short steps and killed attempts have left in a run's folder, before the folder goes.
 
     Args:
         folder: the run's folder.
         ledger: where events go.
         log: is told of what cannot be read or stored.
+        more: events to store with them: all of a run at once cost little more than one.
     """
-    for file in sorted((folder / FOLDER).glob("*.jsonl")):
-        try:
-            ledger.add_events(list(_read(file)))
-        except (RunnerError, OSError) as error:
-            log.warning("Events of a stopped attempt cannot be stored: %s", error)
-            continue
+    files = sorted((folder / FOLDER).glob("*.jsonl"))
+    events = [*(event for file in files for event in _read(file)), *more]
+    try:
+        ledger.add_events(events)
+    except (RunnerError, OSError) as error:
+        log.warning("Events of the run cannot be stored: %s", error)
+        return
+    for file in files:
         file.unlink(missing_ok=True)
 
 
 def _read(file: Path) -> Iterator[Event]:
-    """The events in a file; the last line of a killed process may be cut off."""
-    with file.open(encoding="utf-8", errors="replace") as stream:
+    """The events in a file; the last line of a killed process may be cut off, and a live one may just remove it."""
+    with suppress(OSError), file.open(encoding="utf-8", errors="replace") as stream:
         for line in stream:
             with suppress(ValueError, KeyError, TypeError):
                 yield Event.from_document(json.loads(line))

@@ -9,13 +9,14 @@ from contextlib import contextmanager
 from typing import Any
 
 from docker_runner.errors import ApplicationError, RunnerError, UserError
+from docker_runner.interface.result import shorten
 from docker_runner.job.definition import Job, JobDefinition
 from docker_runner.job.event_log import FOLDER, NO_EVENTS, EventLog, store_left_events
 from docker_runner.job.plan import Kind, Step, row_steps
 from docker_runner.job.supervision import StillRunningError
 from docker_runner.job.tools import Tools
 from docker_runner.job.workspace import Workspace
-from docker_runner.storage.events import EventSource, EventType
+from docker_runner.storage.events import Event, EventSource, EventType, new_event
 from docker_runner.storage.tokens import Token
 
 _FINISHED = "Component processing finished."
@@ -105,18 +106,18 @@ def end_events(workspace: Workspace, tools: Tools, *, problem: str | None) -> No
         tools: Storage and log.
         problem: why it failed; empty when it did not; None when this is no end, or nobody knows.
     """
-    store_left_events(workspace.folder, tools.ledger, tools.log)
-    if problem is None:
-        return
+    end = [] if problem is None else list(_end_of_job(workspace, problem))
+    store_left_events(workspace.folder, tools.ledger, tools.log, more=end)
+
+
+def _end_of_job(workspace: Workspace, problem: str) -> Iterator[Event]:
     try:
         job = workspace.job()
         began = (workspace.folder / "job.json").stat().st_mtime
     except (ApplicationError, OSError):
         return  # It is not known any more what ran.
-    events = EventLog(source_of(job, None), None)
     kind, message = (EventType.ERROR, problem) if problem else (EventType.SUCCESS, _FINISHED if job.rows else _NOTHING)
-    events.add(kind, message, seconds=max(0.0, time.time() - began))
-    events.store(tools.ledger, tools.log)
+    yield new_event(source_of(job, None), kind, shorten(message), seconds=max(0.0, time.time() - began))
 
 
 @contextmanager

@@ -56,7 +56,7 @@ class Tools:
         self.installation_token = cache(installation_token or (lambda: settings.storage_token))
         self.events: EventLog = NO_EVENTS
         self._keys = keys
-        self._token = self.installation_token
+        self._token: Callable[[], PresentedToken | None] = self.installation_token
         self._own: StateOwner | None = None
         self._permitted: Storage | None = None
 

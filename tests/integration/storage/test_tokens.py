@@ -95,6 +95,7 @@ def test_write_includes_read_and_making_the_bucket(tables: None, holder: Holder,
         storage.drop_table("in.c-main.orders")
 
 
+@pytest.mark.locations
 def test_a_commit_with_one_forbidden_table_stores_nothing_and_names_each(
     lake: Storage, tables: None, holder: Holder, tmp_path: Path
 ) -> None:
@@ -119,6 +120,7 @@ def test_a_commit_with_one_forbidden_table_stores_nothing_and_names_each(
     assert lake.state(StateKey("vendor.ex", "main")) == {}
 
 
+@pytest.mark.locations
 def test_files_are_read_and_tagged_as_the_token_says(lake: Storage, holder: Holder, tmp_path: Path) -> None:
     source = csv(tmp_path)
     (foreign,) = lake.commit(Commit("foreign", files=(FileUpload(source, "foreign", ("t",)),))).files
@@ -211,6 +213,7 @@ def test_every_bucket_can_be_named_at_once(lake: Storage, tables: None, holder: 
         storage.commit(Commit("k2", (TableLoad("in.c-main.t", csv(tmp_path)),)))
 
 
+@pytest.mark.locations
 def test_a_token_that_is_not_good_is_refused_with_its_name_and_never_its_secret(lake: Storage, uri: str) -> None:
     expired = lake.create_token(
         "old one", Permissions(), creator="c", expires=datetime.now(UTC) + timedelta(milliseconds=30)
@@ -256,6 +259,7 @@ def test_the_secret_is_nowhere_in_the_storage(lake: Storage, uri: str, tmp_path:
     assert made.secret != lake.create_token("hidden", Permissions(), creator="c").secret
 
 
+@pytest.mark.locations
 def test_ids_of_tokens_only_grow_and_descriptions_are_one_line(lake: Storage) -> None:
     first = lake.create_token("one", Permissions(), creator="c").token
     lake.revoke_token(first.id)
@@ -283,6 +287,7 @@ def test_a_bucket_is_named_once() -> None:
         bucket_permissions(["in.c-a:read", "in.c-a:write"])
 
 
+@pytest.mark.locations
 def test_events_are_stored_once_and_found_again(lake: Storage, uri: str) -> None:
     source = EventSource("dag/run-1", "run-1", "vendor.ex", "main", "row", token_id=3)
     first = new_event(source, EventType.INFO, "one \0 \ud83d", seconds=1.5, params={"a": 1}, results={"b": ["ä"]})
