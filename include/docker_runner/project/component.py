@@ -47,12 +47,14 @@ class Component:
         """The component as a stack sees it: its own parameters there are laid over the general ones (CD-40, CD-41).
 
         Args:
-            host: host name of the stack; parameters of other stacks are left out.
+            host: host name of the stack, by which or by whose region its parameters are known; those of other stacks
+                are left out.
         """
         stacks = self.data["stack_parameters"] or {}
         if not stacks:
             return self
-        parameters = {**(self.data["image_parameters"] or {}), **stacks.get(host, {})}
+        region = host.split(".")[1] if host.count(".") > 2 else ""
+        parameters = {**(self.data["image_parameters"] or {}), **stacks.get(region, {}), **stacks.get(host, {})}
         return Component(
             {**self.definition, "data": {**self.data, "image_parameters": parameters, "stack_parameters": {}}}
         )

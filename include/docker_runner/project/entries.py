@@ -238,7 +238,12 @@ def _found(folder: Path, ignored: Ignored) -> Iterator[Entry]:
             yield Entry(schedule_key, folder=schedule.parent, parent=key)
     for file in sorted(folder.glob("_shared/*/config.json")):
         codes = tuple((code.parent.name, code.parent) for code in sorted(file.parent.glob("codes/*/config.json")))
-        yield Entry((SHARED_CODE_COMPONENT, file.parent.name), folder=file.parent, rows=codes)
+        shared = SHARED_CODE_COMPONENT, file.parent.name
+        yield Entry(shared, folder=file.parent, rows=codes)
+        for code_id, code in codes:
+            if (code / "variables" / "config.json").exists():
+                key = VARIABLES_COMPONENT, f"{file.parent.name}-{code_id}"
+                yield Entry(key, folder=code / "variables", parent=shared)
 
 
 def _parent(item: Any) -> Key | None:

@@ -114,3 +114,11 @@ def test_parameters_of_a_stack_are_laid_over_the_general_ones_key_by_key() -> No
     assert found.for_stack("one.example.com").data["image_parameters"] == {"a": {"other": 2}, "b": 1}
     assert found.for_stack("three.example.com").data["image_parameters"] == {"a": {"deep": 1}, "b": 1}
     assert "#secret" not in str(found.for_stack("one.example.com").definition)
+
+
+@pytest.mark.rules("CD-40")
+def test_parameters_of_a_stack_may_be_told_by_its_region_and_those_of_the_host_win() -> None:
+    host = "connection.eu-central-1.example.com"
+    found = component(stack_parameters={host: {"a": "host"}, "eu-central-1": {"a": "region", "b": 1}, "us": {"c": 1}})
+    assert found.for_stack(host).data["image_parameters"] == {"a": "host", "b": 1}
+    assert found.for_stack("connection.example.com").data["image_parameters"] == {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -193,3 +194,39 @@ def test_shared_code_between_other_code_keeps_its_place(tmp_path: Path) -> None:
     found = copied(tmp_path, CODE, code).configuration(PYTHON, "700300")
     first: Any = found.configuration["parameters"]["blocks"][0]["codes"][0]
     assert first["script"] == ["a = 1", "{{02kgreet}}", "b = 2"]
+
+
+@pytest.mark.rules("CF-1", "SC-2", "VR-4")
+def test_the_same_directory_without_its_manifest_has_folder_names_as_ids(tmp_path: Path) -> None:
+    copy = tmp_path / "bakery"
+    shutil.copytree(PROJECTS / "bakery", copy)
+    (copy / ".keboola" / "manifest.json").unlink()
+    pulled = Project(copy)
+    assert pulled.configurations() == [
+        ("kds-team.app-custom-python", "700600-labels"),
+        ("acme.ex-till", "700200-tills"),
+        ("acme.ex-till", "old"),
+        ("acme.duckdb-transformation", "700400-stock"),
+        (PYTHON, "700300-daily-sales"),
+        ("keboola.snowflake-transformation", "700500-margins"),
+    ]
+    tills = pulled.configuration("acme.ex-till", "700200-tills")
+    assert [row.id for row in tills.rows] == ["10-counter", "11-terrace", "12-van"]
+    assert [schedule.cron for schedule in tills.schedules] == ["30 5 * * 1-6"]
+    (task,) = pulled.flow("keboola.orchestrator", "700700-night").tasks
+    assert (task.component_id, task.config_id) == ("acme.ex-till", "700200-tills")
+    (row,) = resolve_job(
+        pulled,
+        ComponentRegistry(PROJECTS / "components"),
+        component_id=PYTHON,
+        config_id="700300-daily-sales",
+        request=JobRequest(variables=VariableValues(row_id="01-default")),
+        job_id="job",
+        run_id="1",
+    ).rows
+    assert row.variables["shop"] == "corner"
+    assert "to_cents" in row.configuration["parameters"]["blocks"][0]["codes"][0]["script"][0]
+    (shared,) = pulled.configurations_of("keboola.shared-code")
+    children = pulled.children(shared, "keboola.variables")
+    assert [child.folder.parent.name for child in children] == ["01h-rounding"]
+    assert pulled.belongs(children[0].key)
