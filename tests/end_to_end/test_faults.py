@@ -19,12 +19,12 @@ from typing import Any
 import psutil
 import pytest
 from airflow_home import LocalAirflow
+from filelock import FileLock
 from tests.end_to_end.conftest import IMPATIENT, REPOSITORY
+from tests.end_to_end.left_behind import held_locks
 from tests.end_to_end.own_engine import OwnEngine
-from tests.end_to_end.running import Running, states
+from tests.end_to_end.running import Running, states, until
 from tests.installation import SCRIPT_IMAGE, Installation, build_script_image
-
-from docker_runner.engine.containers import LABEL_PREFIX
 
 pytestmark = [
     pytest.mark.engine,
@@ -135,6 +135,7 @@ FAULTS: list[Callable[[Ground], None]] = [
 def ground(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
     build_script_image(os.environ.get("DOCKER_RUNNER_BASE_IMAGE") or "docker-runner/base:latest")
     folder = tmp_path_factory.mktemp("faults")
+    (folder / "tmp").mkdir()
     engine = OwnEngine(f"{SCRIPT_IMAGE}:latest")
     installation = Installation(folder)
     airflow = LocalAirflow(
@@ -146,11 +147,13 @@ def ground(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
             **IMPATIENT,
             "DOCKER_RUNNER_DEFER_AFTER": "2",
             "DOCKER_HOST": engine.address,
+            # What lies in here was left by these runs and nobody else's.
+            "TMPDIR": str(folder / "tmp"),
         },
     )
     try:
         engine.start().load()
-        airflow.start()
+        airflow.start(timeout=300)
         yield Ground(Running(airflow, installation), engine)
     finally:
         airflow.stop()
@@ -180,7 +183,10 @@ def test_every_run_ends_well_and_its_component_did_its_work_once(ground: Ground)
 
 
 def check(ground: Ground, dag: str, run: str, said: str) -> None:
-    """The run ends well, its component began once unless the engine was killed, and ended once; nothing is left."""
+    """The run ends well, its component began once unless the engine was killed, and ended once; nothing is left.
+
+    Nothing: no container or volume in an engine that has no other user, no folder, no secret, no lock that is held.
+    """
     began = time.monotonic()
     result = ground.running.wait(dag, run)
     installation = ground.running.installation
@@ -195,9 +201,25 @@ def check(ground: Ground, dag: str, run: str, said: str) -> None:
     assert rows[0]["begun"] == "1" or "the_engine" in said, (said, rows)
     assert installation.workspaces == [], said
     with ground.engine.client() as client:
-        left = client.containers.list(all=True, filters={"label": f"{LABEL_PREFIX}jobId"})
-        assert [item.name for item in left] == [], said
+        assert [item.name for item in client.containers.list(all=True)] == [], said
+        assert client.volumes.list() == [], said
+    # A process that was killed lets go of its locks when the kernel has taken it away.
+    until(lambda: not locks_held(ground), seconds=20)
+    assert list((installation.folder / "tmp").glob("docker-runner-*-*")) == [], said
     assert not secrets_on_disk(installation.folder), said
+
+
+def locks_held(ground: Ground) -> dict[str, list[str]]:
+    """Locks of the runner: of the Storage, of runs, of images and builds."""
+    return held_locks(ground.running.installation.folder, without=ground.running.airflow.home)
+
+
+def test_a_lock_that_somebody_holds_is_seen(ground: Ground) -> None:
+    file = ground.running.installation.folder / "home" / "storage" / "a.lock"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(file):
+        assert locks_held(ground) == {"home/storage/a.lock": [str(os.getpid())]}
+    assert locks_held(ground) == {}
 
 
 def secrets_on_disk(folder: Path) -> list[Path]:
