@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -165,6 +166,38 @@ def test_libpq_finds_the_password_in_its_own_places(
     monkeypatch.setenv("PGPASSFILE", str(passwords))
     with opened(shared_uri) as lake:
         assert lake.tables() == []
+
+
+def test_what_maintenance_gives_up_is_removed_from_object_storage(
+    shared_uri: str, s3: S3Server, tmp_path: Path
+) -> None:
+    with opened(shared_uri) as lake:
+        for number in range(3):
+            lake.commit(load(tmp_path, "t", f"k{number}"))
+        for _ in range(2):  # what the first gives up is not removed before the next
+            lake.tidy(timedelta(0))
+        assert lake.table("in.c-main.t").rows == 3
+    bucket = shared_uri.partition("s3://")[2].partition("/")[0]
+    assert len(s3.keys(bucket)) == 1
+
+
+def test_contents_that_belong_to_nothing_are_found_by_their_age(shared_uri: str, tmp_path: Path) -> None:
+    source = tmp_path / "slices"
+    source.mkdir()
+    for name in ("a", "b"):
+        (source / name).write_text(name)
+    with opened(shared_uri) as lake:
+        lake.commit(Commit("k", files=(FileUpload(source, "f"), FileUpload(source / "a", "g"))))
+        contents = parse_location(shared_uri).files
+        assert list(contents.older_than(datetime.now(UTC) - timedelta(hours=1))) == []
+        paths = list(contents.older_than(datetime.now(UTC) + timedelta(hours=1)))
+        assert len(paths) == 2
+        for path in paths:
+            contents.remove(path)
+            contents.remove(path)  # one that is not there is no error
+        assert list(contents.older_than(datetime.now(UTC) + timedelta(hours=1))) == []
+        with pytest.raises(StorageError, match="NoSuchKey"):
+            lake.download_file(2, tmp_path / "got")
 
 
 def test_another_data_path_than_the_lakes_is_refused(shared_uri: str, tmp_path: Path) -> None:

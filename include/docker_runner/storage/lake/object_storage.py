@@ -181,7 +181,7 @@ class ObjectStorage:
             parts = urlsplit(endpoint)
             if parts.scheme not in ("http", "https") or not parts.netloc or parts.path.strip("/"):
                 raise UserError(
-                    f"The endpoint of object storage must be http(s)://host or https://host:port, not {endpoint!r}."
+                    f"The endpoint of object storage must be https://host or http://host:port, not {endpoint!r}."
                 )
             options |= {"ENDPOINT": sql.text(parts.netloc), "USE_SSL": str(parts.scheme == "https").lower()}
         return options
