@@ -201,7 +201,7 @@ def clean(
     images: Annotated[str, typer.Option(help="how long an image built from git must not have been used")] = "14d",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="only tell what would be removed")] = False,
 ) -> None:
-    """Remove what runs left that were killed: containers, folders with secrets, images built from git; tidy Storage."""
+    """Remove what runs left that were killed: containers, folders, images built from git; maintain Storage."""
     from datetime import timedelta
 
     from docker_runner.job.housekeeping import Limits, as_text, clean, period
@@ -215,7 +215,7 @@ def clean(
     limits = Limits(ended=age, unknown=max(age, timedelta(days=1)), images=period(images, option="--images"))
     print(as_text(clean(Tools(settings, log=_log()), limits, dry_run=dry_run), dry_run=dry_run))
     if not dry_run:
-        print(storage_commands.tidy_lake())
+        print(storage_commands.maintain_lake())
 
 
 def _encrypted_token(variable: str, scope: Scope, settings: Settings) -> str | None:

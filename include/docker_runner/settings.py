@@ -8,6 +8,7 @@
 | ``DOCKER_RUNNER_STORAGE`` | URI of the Storage (docs/storage.md) | ``ducklake:sqlite:<home>/storage/catalog.sqlite`` |
 | ``DOCKER_RUNNER_STORAGE_TOKEN`` | Storage token whose permissions count for jobs and commands | none: full rights |
 | ``DOCKER_RUNNER_STORAGE_TOKEN_CONN_ID`` | Airflow connection whose password is that token | none |
+| ``DOCKER_RUNNER_STORAGE_KEEP_DAYS`` | days for which earlier states of tables are kept | ``7`` |
 | ``DOCKER_RUNNER_WORKSPACES`` | folder for the folders of runs | ``<home>/workspaces`` |
 | ``DOCKER_RUNNER_UID`` | user and group id of containers when the runner is root | ``1000`` |
 | ``DOCKER_RUNNER_KEYS`` | encryption keys, comma separated, the first one encrypts | the file ``<home>/keys`` |
@@ -44,6 +45,7 @@ from docker_runner.storage.tokens import PresentedToken
 STORAGE_TOKEN = "DOCKER_RUNNER_STORAGE_TOKEN"  # noqa: S105 - the name of a variable
 DEFAULT_MAX_EXPORT_BYTES = 100_000_000_000
 DEFAULT_DEFER_AFTER = 30.0
+DEFAULT_STORAGE_KEEP_DAYS = 7
 DEFAULT_FEATURES = ("queuev2", "artifacts", "new-native-types")
 
 
@@ -87,6 +89,7 @@ class Settings:
     branch: str = ""
     features: tuple[str, ...] = DEFAULT_FEATURES
     max_export_bytes: int = DEFAULT_MAX_EXPORT_BYTES
+    storage_keep_days: int = DEFAULT_STORAGE_KEEP_DAYS
     forwarded_token: ForwardedToken = ForwardedToken()
 
     @property
@@ -127,6 +130,7 @@ class Settings:
             branch=env.get("DOCKER_RUNNER_BRANCH", ""),
             features=_features(env.get("DOCKER_RUNNER_FEATURES")),
             max_export_bytes=_max_export_bytes(env.get("DOCKER_RUNNER_MAX_EXPORT_BYTES")),
+            storage_keep_days=_keep_days(env.get("DOCKER_RUNNER_STORAGE_KEEP_DAYS")),
             defer_after=_defer_after(env.get("DOCKER_RUNNER_DEFER_AFTER")),
             forwarded_token=ForwardedToken(
                 token=env.get("DOCKER_RUNNER_KBC_TOKEN", ""),
@@ -157,6 +161,15 @@ def _max_export_bytes(text: str | None) -> int:
         return DEFAULT_MAX_EXPORT_BYTES
     if not text.isdecimal():
         raise UserError(f"DOCKER_RUNNER_MAX_EXPORT_BYTES must be a number of bytes, e.g. 1000000000, not {text!r}.")
+    return int(text)
+
+
+def _keep_days(text: str | None) -> int:
+    """Days for which earlier states of tables are kept."""
+    if not text:
+        return DEFAULT_STORAGE_KEEP_DAYS
+    if not text.isdecimal() or int(text) == 0:
+        raise UserError(f"DOCKER_RUNNER_STORAGE_KEEP_DAYS must be a number of days, 1 or more, not {text!r}.")
     return int(text)
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -32,6 +32,9 @@ from docker_runner.storage.base import (
     TableLoad,
     Where,
 )
+
+if TYPE_CHECKING:
+    from docker_runner.storage.lake.lake import Lake
 
 app = typer.Typer(help="Look into the Storage, bring tables and files in and take them out.", no_args_is_help=True)
 app.add_typer(storage_token_commands.app, name="token")
@@ -187,33 +190,41 @@ def download_file(
     print(f"{file.name}: {file.size_bytes} bytes written to {target}.")
 
 
-@app.command("tidy")
-def tidy_storage(
-    keep_days: Annotated[int, typer.Option(min=0, help="days for which earlier states of tables are kept")] = 7,
+@app.command("maintain")
+def maintain_storage(
+    keep_days: Annotated[
+        int | None, typer.Option(min=1, help="days for which earlier states are kept; by default as set, or 7")
+    ] = None,
 ) -> None:
     """Merge small files and remove what is not needed any more; run it about once a day."""
-    storage_token_commands.refuse_unless_manager("tidy the Storage")
-    print(tidy_lake(keep_days=keep_days))
+    storage_token_commands.refuse_unless_manager("maintain the Storage")
+    print(maintain_lake(keep_days=keep_days))
 
 
-def tidy_lake(*, keep_days: int = 7) -> str:
-    """Tidy the Storage of this installation; gives what people read of it.
+def maintain_lake(*, keep_days: int | None = None) -> str:
+    """Maintain the Storage of this installation; gives what people read of it.
 
     Args:
-        keep_days: days for which earlier states of tables are kept.
+        keep_days: days for which earlier states of tables are kept; None is what the installation has set.
     """
-    from docker_runner.storage.lake.lake import Lake
-    from docker_runner.storage.lake.location import parse_location
+    from docker_runner.storage.lake.maintenance import as_text
 
-    location = parse_location(Settings.from_environment().storage)
-    with Lake(location) as lake:
-        tidied = lake.tidy(timedelta(days=keep_days))
-    return f"Removed {tidied.table_files} files of tables and {tidied.contents} contents of stored files."
+    days = Settings.from_environment().storage_keep_days if keep_days is None else keep_days
+    with _open_lake() as lake:
+        return as_text(lake.maintain(timedelta(days=days)))
 
 
 def _open() -> Storage:
     settings = Settings.from_environment()
     return open_storage(settings.storage, token=settings.storage_token)
+
+
+def _open_lake() -> Lake:
+    """For what only the embedded Storage can do."""
+    from docker_runner.storage.lake.lake import Lake
+    from docker_runner.storage.lake.location import parse_location
+
+    return Lake(parse_location(Settings.from_environment().storage))
 
 
 def _split(names: str) -> tuple[str, ...]:

@@ -80,7 +80,7 @@ def refuse_unless_manager(what: str) -> None:
     """Refuse a command that concerns the whole Storage when the token in the environment may not manage.
 
     Args:
-        what: what the command does, e.g. ``tidy the Storage``.
+        what: what the command does, e.g. ``maintain the Storage``.
 
     Raises:
         TokenError, ForbiddenError: the token is not good, or not good enough; without one everything is allowed.

@@ -28,7 +28,7 @@ def housekeeping_dag() -> DAG:
     """The DAG: once a day, and paused until somebody switches it on."""
     from airflow.sdk import DAG, Param
 
-    from docker_runner_airflow.housekeeping_operators import CleanOperator, TidyStorageOperator
+    from docker_runner_airflow.housekeeping_operators import CleanOperator, MaintainStorageOperator
 
     dag = DAG(
         DAG_ID,
@@ -48,10 +48,15 @@ def housekeeping_dag() -> DAG:
                 7, type="integer", minimum=1, description="days since a run stirred that cannot be asked for"
             ),
             "image_days": Param(14, type="integer", minimum=0, description="days since a built image was used"),
-            "keep_days": Param(7, type="integer", minimum=0, description="days for which states of tables are kept"),
+            "keep_days": Param(
+                None,
+                type=["null", "integer"],
+                minimum=1,
+                description="days for which earlier states of tables are kept; nothing means as set, or 7",
+            ),
             "dry_run": Param(False, type="boolean", description="only tell what would be removed"),
         },
     )
     CleanOperator(dag=dag, task_id="clean")
-    TidyStorageOperator(dag=dag, task_id="tidy_storage")
+    MaintainStorageOperator(dag=dag, task_id="maintain_storage")
     return dag

@@ -56,12 +56,12 @@ class CleanOperator(BaseOperator):
         return text
 
 
-class TidyStorageOperator(BaseOperator):
+class MaintainStorageOperator(BaseOperator):
     """Merges small files of the Storage, and forgets what is not needed any more."""
 
     def execute(self, context: Mapping[str, Any]) -> None:
-        """Tidy, unless nothing is to be removed."""
-        from docker_runner.storage_commands import tidy_lake
+        """Maintain it, unless nothing is to be removed."""
+        from docker_runner.storage_commands import maintain_lake
 
         if not context["params"]["dry_run"]:
-            LOG.info("%s", tidy_lake(keep_days=context["params"]["keep_days"]))
+            LOG.info("%s", maintain_lake(keep_days=context["params"]["keep_days"]))

@@ -45,3 +45,11 @@ def test_the_largest_table_has_a_hundred_gigabytes_unless_said_otherwise() -> No
     for wrong in ("5 GB", "-1", "1e9"):
         with pytest.raises(UserError, match="DOCKER_RUNNER_MAX_EXPORT_BYTES must be a number of bytes"):
             Settings.from_environment({"DOCKER_RUNNER_MAX_EXPORT_BYTES": wrong})
+
+
+def test_earlier_states_of_tables_are_kept_for_a_week_unless_said_otherwise() -> None:
+    assert Settings.from_environment({}).storage_keep_days == 7
+    assert Settings.from_environment({"DOCKER_RUNNER_STORAGE_KEEP_DAYS": "30"}).storage_keep_days == 30
+    for wrong in ("a week", "-1", "1.5", "0"):
+        with pytest.raises(UserError, match="DOCKER_RUNNER_STORAGE_KEEP_DAYS must be a number of days"):
+            Settings.from_environment({"DOCKER_RUNNER_STORAGE_KEEP_DAYS": wrong})

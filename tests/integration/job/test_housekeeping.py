@@ -283,7 +283,7 @@ def test_the_dag_asks_airflow_for_each_run_and_is_paused_at_first(
         said = dag.get_task("clean").execute(context)
         assert said.startswith("Removed 0 containers, 1 workspaces, 0 images.")
         assert (alive.folder.exists(), ended.folder.exists()) == (True, False)
-        dag.get_task("tidy_storage").execute(context)
+        dag.get_task("maintain_storage").execute(context)
 
 
 def test_job_identities_are_read_only_from_where_they_belong(installation: Installation) -> None:

@@ -123,7 +123,7 @@ def test_after_each_kill_the_lake_shows_whole_commits_and_nothing_is_left(
         os.utime(path, (two_days_ago, two_days_ago))
     with open_lake(uri) as lake:
         for _ in range(2):  # what the first gives up is not removed before the next
-            lake.tidy(timedelta(0))
+            lake.maintain(timedelta(0), grace=timedelta(0))
         assert version_of(lake, tmp_path) == number
         assert unneeded(lake, tmp_path / "lake") == []
     assert list(parse_location(uri).scratch.iterdir()) == []

@@ -102,7 +102,7 @@ def test_the_token_in_the_environment_counts_for_every_command(
         ("export", "in.c-secret.t"),
         ("show", "in.c-secret.t"),
         ("import", "in.c-main.t", tmp_path / "t.csv"),
-        ("tidy",),
+        ("maintain",),
         ("token", "list"),
         ("token", "create", "more", "--manage"),
         ("token", "revoke", "1"),
@@ -115,7 +115,7 @@ def test_a_token_that_went_missing_is_not_taken_for_full_rights(
     ledger_uri: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DOCKER_RUNNER_STORAGE_TOKEN", "")
-    for command in (("list",), ("token", "list"), ("events",), ("tidy",)):
+    for command in (("list",), ("token", "list"), ("events",), ("maintain",)):
         with pytest.raises(TokenError, match="DOCKER_RUNNER_STORAGE_TOKEN is empty"):
             call(*command)
 

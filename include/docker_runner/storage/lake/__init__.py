@@ -30,7 +30,8 @@ the catalogue itself. So one DuckLake transaction makes everything that a commit
     file_search.py     which stored files match
     file_query.py      full-text queries of stored files
     file_fields.py     the fields that these can name
-    housekeeping.py    what a lake needs now and then
     ledger.py          tokens and events, in plain tables beside the lake
     ledger_database.py where these tables are
+    maintenance.py     what a lake needs now and then
+    compaction.py      fewer and larger files
 """

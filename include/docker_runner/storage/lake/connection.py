@@ -151,6 +151,7 @@ def _connect(location: Location, scratch: Scratch) -> duckdb.DuckDBPyConnection:
             "threads": _cores(),
             "temp_directory": str(scratch.spill),
             "preserve_insertion_order": False,
+            "enable_progress_bar": False,  # it would stand in what commands print
             "autoinstall_known_extensions": False,
             "autoload_known_extensions": False,
             # Extensions are loaded from the Python packages they were installed with, which the lock file pins as it

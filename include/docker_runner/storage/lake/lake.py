@@ -8,7 +8,8 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import datetime, timedelta
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -30,9 +31,9 @@ from docker_runner.storage.lake.commit import commit
 from docker_runner.storage.lake.connection import Connection, storage_errors
 from docker_runner.storage.lake.export import export
 from docker_runner.storage.lake.file_search import file_search
-from docker_runner.storage.lake.housekeeping import Tidied, tidy
 from docker_runner.storage.lake.ledger import LakeLedger
 from docker_runner.storage.lake.location import Location
+from docker_runner.storage.lake.maintenance import EVENT_DAYS, GRACE, Maintained, maintain
 from docker_runner.storage.lake.records import Kind, delete, find, put
 from docker_runner.storage.names import split_table_id
 
@@ -151,14 +152,16 @@ class Lake(LakeLedger):
             put(self._connection.run, Kind.STATES, changed)
             return len(changed)
 
-    def tidy(self, keep: timedelta) -> Tidied:
-        """Merge small files and remove what is not needed any more.
+    def maintain(self, keep: timedelta, *, grace: timedelta = GRACE) -> Maintained:
+        """Merge small files and remove what is not needed any more, while others read and write.
 
         Args:
             keep: how long earlier states of tables and keys of commits are kept.
+            grace: how long readers may be at work: what they may need is kept so long in any case.
         """
         with self._one_at_a_time, storage_errors():
-            return tidy(self._connection, keep=keep)
+            done = maintain(self._connection, keep=keep, grace=grace)
+        return replace(done, events=self.remove_events(datetime.now(UTC) - timedelta(days=EVENT_DAYS)))
 
     def close(self) -> None:
         """Close the lake."""

@@ -21,7 +21,8 @@ from docker_runner.storage.lake import sql
 Document = dict[str, Any]
 Run = Callable[..., list[tuple[object, ...]]]
 
-_SCHEMA_NAME = "_docker_runner"
+SCHEMA_NAME = "_docker_runner"
+"""The schema of all of them."""
 
 
 class Kind(StrEnum):
@@ -42,7 +43,7 @@ class Kind(StrEnum):
     @property
     def _stored(self) -> str:
         """The full name of the table, which holds replaced documents too; later ones have higher row ids."""
-        return f"{sql.LAKE}.{_SCHEMA_NAME}.{self.value}"
+        return f"{sql.LAKE}.{SCHEMA_NAME}.{self.value}"
 
     @property
     def definition(self) -> str:
@@ -51,14 +52,14 @@ class Kind(StrEnum):
         return f"CREATE TABLE IF NOT EXISTS {self._stored} (id {id_type}, document VARCHAR)"
 
 
-_INLINED = f"CALL {sql.LAKE}.set_option('data_inlining_row_limit', 1000000, schema => '{_SCHEMA_NAME}')"
+_INLINED = f"CALL {sql.LAKE}.set_option('data_inlining_row_limit', 1000000, schema => '{SCHEMA_NAME}')"
 
 
 def missing_kinds(run: Run) -> list[Kind]:
     """Kinds that have no table yet: all in a new lake, some in a lake that an earlier version has made."""
     rows = run(
         f"SELECT t.table_name FROM {sql.CATALOG}.ducklake_table AS t JOIN {sql.CATALOG}.ducklake_schema AS s "
-        f"USING (schema_id) WHERE s.schema_name = '{_SCHEMA_NAME}' AND t.end_snapshot IS NULL"
+        f"USING (schema_id) WHERE s.schema_name = '{SCHEMA_NAME}' AND t.end_snapshot IS NULL"
     )
     return [kind for kind in Kind if (kind.value,) not in rows]
 
@@ -66,7 +67,7 @@ def missing_kinds(run: Run) -> list[Kind]:
 def create(run: Run) -> None:
     """Make the tables that are missing; the writers' lock must be held."""
     run("BEGIN TRANSACTION")
-    run(f"CREATE SCHEMA IF NOT EXISTS {sql.LAKE}.{_SCHEMA_NAME}")
+    run(f"CREATE SCHEMA IF NOT EXISTS {sql.LAKE}.{SCHEMA_NAME}")
     run("COMMIT")
     # Before there are tables: a lake whose maker is killed here is completed by the next one.
     run(_INLINED)
