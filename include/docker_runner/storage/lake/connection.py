@@ -151,7 +151,6 @@ def _connect(location: Location, scratch: Scratch) -> duckdb.DuckDBPyConnection:
             "threads": _cores(),
             "temp_directory": str(scratch.spill),
             "preserve_insertion_order": False,
-            "enable_progress_bar": False,  # it would stand in what commands print
             "autoinstall_known_extensions": False,
             "autoload_known_extensions": False,
             # Extensions are loaded from the Python packages they were installed with, which the lock file pins as it
@@ -159,6 +158,7 @@ def _connect(location: Location, scratch: Scratch) -> duckdb.DuckDBPyConnection:
             "allow_unsigned_extensions": True,
         },
     )
+    connection.execute("SET enable_progress_bar = false")  # it would stand in what commands print
     for extension in location.extensions:
         connection.execute(f"LOAD '{_extension_file(extension, duckdb.__version__)}'")
     for statement in location.settings:
