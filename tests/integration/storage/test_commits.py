@@ -6,13 +6,19 @@ import shutil
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
+import duckdb
 import pytest
 from tests.integration.storage.lake_files import leftovers
 
 from docker_runner.errors import NotFoundError, StorageError, UserError
 from docker_runner.storage import open_storage
 from docker_runner.storage.base import Commit, FileQuery, FileUpload, LoadedTable, StateKey, Storage, TableLoad
+from docker_runner.storage.lake import records
+from docker_runner.storage.lake.connection import Connection
+from docker_runner.storage.lake.lake import Lake
+from docker_runner.storage.lake.records import Kind
 
 Load = Callable[..., LoadedTable]
 KEY = StateKey("vendor.comp", "42")
@@ -125,6 +131,40 @@ def test_a_repeated_commit_changes_nothing_and_gives_the_first_result(lake: Stor
     again.close()
     assert (second.repeated, second.tables, second.files) == (True, first.tables, first.files)
     assert contents(uri) == seen
+
+
+@pytest.mark.locations
+def test_a_commit_whose_answer_was_lost_keeps_its_files_and_is_not_done_twice(
+    lake: Lake, csv_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = Connection.run
+
+    def lose_the_answer(connection: Connection, statement: str, *parameters: Any) -> Any:
+        answer = run(connection, statement, *parameters)
+        if statement == "COMMIT":
+            raise duckdb.IOException("the connection is gone")
+        return answer
+
+    wanted = Commit("k", (TableLoad("in.c-a.t", csv_file, incremental=True),), (FileUpload(csv_file, "f"),))
+    with monkeypatch.context() as patch:
+        patch.setattr(Connection, "run", lose_the_answer)
+        with pytest.raises(StorageError, match="the connection is gone"):
+            lake.commit(wanted)
+    assert lake.commit(wanted).repeated
+    lake.download_file(1, tmp_path / "got")
+    assert (tmp_path / "got").read_bytes() == csv_file.read_bytes()
+    assert lake.table("in.c-a.t").rows == 1
+
+
+def test_ids_of_files_are_never_given_twice(lake: Lake, csv_file: Path) -> None:
+    lake.commit(Commit("1", files=(FileUpload(csv_file, "a"), FileUpload(csv_file, "b"))))
+    with lake._connection.writing():
+        records.delete(lake._connection.run, Kind.FILES, [1, 2])
+    with lake._connection.writing():
+        records.remove_replaced(lake._connection.run, Kind.FILES)
+    (file,) = lake.commit(Commit("2", files=(FileUpload(csv_file, "c"),))).files
+    assert file.id == 3
+    assert lake.files(FileQuery()) == [file]
 
 
 def test_a_commit_of_nothing_is_remembered_too(lake: Storage) -> None:

@@ -8,6 +8,8 @@ from __future__ import annotations
 import os
 import random
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -127,6 +129,18 @@ def test_after_each_kill_the_lake_shows_whole_commits_and_nothing_is_left(
         assert version_of(lake, tmp_path) == number
         assert unneeded(lake, tmp_path / "lake") == []
     assert list(parse_location(uri).scratch.iterdir()) == []
+
+
+def test_what_a_killed_reader_could_not_keep_in_memory_is_removed_by_the_next_writer(uri: str, tmp_path: Path) -> None:
+    code = (
+        "import os, sys; from docker_runner.storage import open_storage; lake = open_storage(sys.argv[1]); os._exit(9)"
+    )
+    assert subprocess.run([sys.executable, "-c", code, uri], check=False).returncode == 9
+    (owner,) = (tmp_path / "lake" / "scratch").glob("*.lock")
+    owner.with_suffix(".spill").mkdir()  # as DuckDB makes it
+    with open_lake(uri) as lake:
+        write_version(lake, tmp_path, 0)
+    assert list((tmp_path / "lake" / "scratch").iterdir()) == []
 
 
 def test_a_lake_whose_maker_was_killed_is_made_by_the_next_one(

@@ -57,8 +57,10 @@ def test_nothing_is_lost_or_doubled_when_many_processes_make_and_write_one_lake(
         upserted = exported(lake, "in.c-shared.upserted", tmp_path)
         assert sorted(int(row[0]) for row in upserted) == list(range(KEYS))
         assert len({row[1] for row in upserted}) == 1  # one writer was the last, for all keys
-        files = lake.files(FileQuery(tags=("all",), limit=1000))
-        assert sorted(file.name.split("-") for file in files) == everything
+        for kind in ("own", "appended"):
+            files = lake.files(FileQuery(tags=(kind,), limit=1000))
+            assert sorted(file.name.split("-") for file in files) == everything
+        files = lake.files(FileQuery(limit=1000))
         assert [file.id for file in files] == list(range(len(files), 0, -1))
         assert len(lake.tables()) == PROCESSES + 2
         assert [bucket.id for bucket in lake.buckets()] == ["in.c-own", "in.c-shared"]

@@ -45,7 +45,7 @@ def _storm_commit(kind: str, folder: Path, me: str, number: int) -> Commit:
     return Commit(
         f"{kind} {me} {number}",
         (TableLoad(table, source, incremental=True),),
-        (FileUpload(source, f"{me}-{number}", ("all",)),) if kind == "appended" else (),
+        (FileUpload(source, f"{me}-{number}", (kind,)),),
         state={StateKey(kind, me): {"number": number}},
     )
 
