@@ -175,7 +175,7 @@ def test_what_maintenance_gives_up_is_removed_from_object_storage(
         for number in range(3):
             lake.commit(load(tmp_path, "t", f"k{number}"))
         for _ in range(2):  # what the first gives up is not removed before the next
-            lake.tidy(timedelta(0))
+            lake.maintain(timedelta(0), grace=timedelta(0))
         assert lake.table("in.c-main.t").rows == 3
     bucket = shared_uri.partition("s3://")[2].partition("/")[0]
     assert len(s3.keys(bucket)) == 1
