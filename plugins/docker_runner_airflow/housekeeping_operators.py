@@ -19,10 +19,11 @@ def is_alive(job_id: str, *, ti: Any) -> bool | None:
         job_id: identity of a run, see ``operators.job_id``.
         ti: the task that asks.
     """
-    dag_id, slash, run_id = job_id.partition("/")
-    if not slash:
+    dag_id, *run = job_id.split("/")
+    if not run:
         return None
-    return bool(ti.get_dr_count(dag_id=dag_id, run_ids=[run_id], states=["queued", "running"]))
+    # What comes after the run's id, if anything, is a task of it.
+    return bool(ti.get_dr_count(dag_id=dag_id, run_ids=run[:1], states=["queued", "running"]))
 
 
 def clean_up_runs(context: Mapping[str, Any]) -> str:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Self
 
 from airflow.sdk import BaseOperator, TriggerRule
 from airflow.sdk.exceptions import AirflowSkipException, TaskDeferred
@@ -14,45 +15,42 @@ from docker_runner.errors import RunnerError, UserError
 from docker_runner.job.plan import CLEAN_UP, CREATE_WORKSPACE, PULL_IMAGES, Kind, Step
 from docker_runner.job.supervision import TO_THE_END, Following, StillRunningError
 from docker_runner.settings import Settings
+from docker_runner_airflow.assets import tell_written
 from docker_runner_airflow.retries import RetryWhatMayPass, StepFailed
 from docker_runner_airflow.triggerer import triggerer_runs
 
 if TYPE_CHECKING:
+    from docker_runner.job.definition import Job
     from docker_runner.job.tools import Tools
     from docker_runner.job.workspace import Workspace
 
 # Not Airflow's own logger: whoever reads a log can tell the runner's and the component's lines from Airflow's.
 LOG = logging.getLogger("docker_runner")
-_RETRY_POLICY = RetryWhatMayPass()
+RETRY_POLICY = RetryWhatMayPass()
+"""Of every task of a configuration; stands in the default arguments of its DAG."""
 
 
-class StepOperator(BaseOperator):
-    """A step of a configuration's run.
+class RunnerOperator(BaseOperator):
+    """A task that does a part of a run: what it needs, how it fails, and how it leaves a container that runs long."""
 
-    Args:
-        step: the step, as planned.
-        row_id: the row it belongs to; empty for a configuration without rows and for steps that all rows share.
-        group: prefix of the task ids of that row.
-    """
+    may_defer = True
+    following = TO_THE_END
+    row_id = ""
+    _job_id = ""
 
-    def __init__(self, *, step: Step, row_id: str = "", group: str = "", **kwargs: Any) -> None:
-        kwargs.setdefault("retry_policy", _RETRY_POLICY)
-        super().__init__(task_id=step.name, **kwargs)
-        self.step = step
-        self.row_id = row_id
-        self.group = group
-        self.following = TO_THE_END
-        self._job_id = ""
+    def work(self, context: Mapping[str, Any]) -> dict[str, Any]:
+        """The work itself; gives its manifest."""
+        raise NotImplementedError
 
     def execute(self, context: Mapping[str, Any]) -> dict[str, Any]:
-        """Do the step; a failure becomes one message and a decision about another try."""
+        """Do the work; a failure becomes one message and a decision about another try."""
         return self._do(context, self._following(context))
 
     def resume(self, context: Mapping[str, Any], event: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Go on when the triggerer has seen the end of the container, or can follow it no more."""
         told = event or {}
-        following = Following(
-            series=_series(context),
+        following = replace(
+            self._following(context),
             resumed=True,
             watched=bool(told.get("watched")),
             problem=str(told.get("problem") or ""),
@@ -60,22 +58,16 @@ class StepOperator(BaseOperator):
         return self._do(context, following)
 
     def _following(self, context: Mapping[str, Any]) -> Following:
-        after = Settings.from_environment().defer_after if self.step.stage is not None else None
+        after = Settings.from_environment().defer_after if self.may_defer else None
         return Following(series=_series(context), leave_after=after, may_leave=triggerer_runs)
 
     def _do(self, context: Mapping[str, Any], following: Following) -> dict[str, Any]:
-        self._job_id = job_id(context)
+        self._job_id = self.job_id(context)
         self.following = following
         try:
-            return self.work(context)
+            manifest = self.work(context)
         except StillRunningError as left:
-            from docker_runner_airflow.triggers import ContainerTrigger
-
-            LOG.info("Leaving the container to the triggerer; the worker is free.")
-            trigger = ContainerTrigger(
-                job_id=self._job_id, row_id=self.row_id, position=left.position, container_id=left.container_id
-            )
-            raise TaskDeferred(trigger=trigger, method_name=self.resume.__name__) from None
+            self._leave(left)
         except RunnerError as error:
             LOG.error("%s", error)
             if usage := getattr(error, "usage", None):
@@ -85,20 +77,96 @@ class StepOperator(BaseOperator):
         except OSError as error:
             LOG.error("%s", error)
             raise StepFailed(str(error), can_be_repeated=True) from None
+        if self.outlets:
+            tell_written(self.written(manifest), self, context)
+        return manifest
+
+    def _leave(self, left: StillRunningError) -> NoReturn:
+        from docker_runner_airflow.triggers import ContainerTrigger
+
+        LOG.info("Leaving the container to the triggerer; the worker is free.")
+        trigger = ContainerTrigger(
+            job_id=self._job_id,
+            row_id=left.row_id or self.row_id,
+            position=left.position,
+            container_id=left.container_id,
+            **self.trigger_options(),
+        )
+        raise TaskDeferred(trigger=trigger, method_name=self.resume.__name__) from None
+
+    def written(self, manifest: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+        """The tables that a manifest tells to be stored."""
+        return list(manifest.get("tables") or [])
+
+    def trigger_options(self) -> dict[str, Any]:
+        """What else the trigger must know."""
+        return {}
 
     def on_kill(self) -> None:
-        """Stop the row's containers when somebody stops the task, and end the task.
+        """Stop the task's containers when somebody stops the task, and end the task.
 
         Airflow only calls this and lets the task go on; without an end of its own it could start a container after
         everything was cleaned up.
         """
-        from docker_runner.job.steps import stop_containers
-
         try:
-            if self.step.stage is not None and self._job_id:
-                stop_containers(self._job_id, self.tools(), row_id=self.row_id)
+            if self.may_defer and self._job_id:
+                self.stop()
         finally:
             raise StepFailed("The task was stopped.", can_be_repeated=True)
+
+    def stop(self) -> None:
+        """Stop the containers."""
+        from docker_runner.job.steps import stop_containers
+
+        stop_containers(self._job_id, self.tools(), row_id=self.row_id)
+
+    def tools(self) -> Tools:
+        """Storage, engine and keys of this worker; logs go to the task's log."""
+        from docker_runner.job.tools import Tools
+        from docker_runner_airflow.hooks import encryption_keys, registry_login, storage_token
+
+        settings = Settings.from_environment()
+        return Tools(
+            settings,
+            log=LOG,
+            registry_login=partial(registry_login, settings),
+            installation_token=partial(storage_token, settings),
+            keys=partial(encryption_keys, settings),
+        )
+
+    def job_id(self, context: Mapping[str, Any]) -> str:
+        """Identity of the run in names of folders and containers."""
+        return job_id(context)
+
+    def workspace(self, context: Mapping[str, Any]) -> Workspace:
+        """The folders of this run."""
+        from docker_runner.job.workspace import Workspace
+
+        return Workspace(Settings.from_environment().workspaces, self.job_id(context))
+
+
+class StepOperator(RunnerOperator):
+    """A step of a configuration's run.
+
+    Attributes:
+        step: the step, as planned.
+        row_id: the row it belongs to; empty for a configuration without rows and for steps that all rows share.
+        group: prefix of the task ids of that row.
+    """
+
+    step: Step
+    group = ""
+
+    @classmethod
+    def of(cls, step: Step, *, row_id: str = "", group: str = "", **kwargs: Any) -> Self:
+        """Make the operator of a step.
+
+        Airflow wraps every constructor of an operator's classes, and merges the DAG's defaults in each; there are
+        thousands of tasks, so there is only its own.
+        """
+        task = cls(task_id=step.name, **kwargs)
+        vars(task).update(step=step, row_id=row_id, group=group, may_defer=step.stage is not None)
+        return task
 
     def work(self, context: Mapping[str, Any]) -> dict[str, Any]:
         """The step itself."""
@@ -122,62 +190,111 @@ class StepOperator(BaseOperator):
     def _task_id(self, name: str) -> str:
         return name if name == PULL_IMAGES.name or not self.group else f"{self.group}.{name}"
 
-    def tools(self) -> Tools:
-        """Storage, engine and keys of this worker; logs go to the task's log."""
-        from docker_runner.job.tools import Tools
-        from docker_runner_airflow.hooks import encryption_keys, registry_login, storage_token
-
-        settings = Settings.from_environment()
-        return Tools(
-            settings,
-            log=LOG,
-            registry_login=partial(registry_login, settings),
-            installation_token=partial(storage_token, settings),
-            keys=partial(encryption_keys, settings),
-        )
-
-    def workspace(self, context: Mapping[str, Any]) -> Workspace:
-        """The folders of this DAG run."""
-        from docker_runner.job.workspace import Workspace
-
-        return Workspace(Settings.from_environment().workspaces, job_id(context))
-
 
 class CreateWorkspaceOperator(StepOperator):
     """Resolves the configuration as it is now, with the values of the trigger form, and makes the run's folders."""
 
-    def __init__(self, *, component_id: str, config_id: str, branch: str = "", **kwargs: Any) -> None:
-        super().__init__(step=CREATE_WORKSPACE, **kwargs)
+    step = CREATE_WORKSPACE
+    may_defer = False
+
+    def __init__(
+        self, *, component_id: str, config_id: str, branch: str = "", rows: tuple[str, ...] = ("",), **kwargs: Any
+    ) -> None:
+        super().__init__(task_id=CREATE_WORKSPACE.name, **kwargs)
         self.component_id = component_id
         self.config_id = config_id
         self.branch = branch
+        self.rows = rows
 
     def work(self, context: Mapping[str, Any]) -> dict[str, Any]:
         """Resolve everything before anything runs (LC-5)."""
-        from docker_runner.job.job_events import resolving
-        from docker_runner.job.resolution import JobRequest, described, resolve_job
+        from docker_runner.job.resolution import described
         from docker_runner.job.steps import create_workspace
-        from docker_runner.project.component import ComponentRegistry
-        from docker_runner.project.configuration import Project
 
-        settings, tools = Settings.from_environment(), self.tools()
-        ids = {
-            "component_id": self.component_id,
-            "config_id": self.config_id,
-            "job_id": job_id(context),
-            "run_id": context["run_id"],
-        }
-        with resolving(tools, **ids):
-            job = resolve_job(
-                Project(settings.project, branch=self.branch),
-                ComponentRegistry(settings.components),
-                request=JobRequest.from_params(context["params"]),
-                features=settings.features,
-                vault=settings.vault,
-                **ids,
-            )
+        tools = self.tools()
+        job = resolved_job(
+            context,
+            tools,
+            component_id=self.component_id,
+            config_id=self.config_id,
+            branch=self.branch,
+            asked=context["params"],
+            job_id=self.job_id(context),
+        )
+        refuse_other_rows([row.row_id for row in job.rows], self.rows)
         create_workspace(job, self.workspace(context), tools)
         return described(job, selected=[row.row_id for row in job.rows])
+
+
+class BrokenOperator(RunnerOperator):
+    """Fails with what is wrong with a configuration.
+
+    Args:
+        error: what is wrong, found while its DAG was made; a task makes its DAG anew, so the error is that of now.
+    """
+
+    may_defer = False
+
+    def __init__(self, *, error: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.error = error
+
+    def work(self, context: Mapping[str, Any]) -> dict[str, Any]:
+        """Say it."""
+        del context
+        raise UserError(self.error)
+
+
+def resolved_job(
+    context: Mapping[str, Any],
+    tools: Tools,
+    *,
+    component_id: str,
+    config_id: str,
+    branch: str,
+    asked: Mapping[str, Any],
+    job_id: str,
+) -> Job:
+    """The job of a DAG run, resolved from the project as it is now.
+
+    Raises:
+        UserError: as of :func:`docker_runner.job.resolution.resolve_job`.
+    """
+    from docker_runner.job.job_events import resolving
+    from docker_runner.job.resolution import JobRequest, resolve_job
+    from docker_runner.project.component import ComponentRegistry
+    from docker_runner.project.configuration import Project
+
+    settings = tools.settings
+    ids = {"component_id": component_id, "config_id": config_id, "job_id": job_id, "run_id": context["run_id"]}
+    with resolving(tools, **ids):
+        return resolve_job(
+            Project(settings.project, branch=branch),
+            ComponentRegistry(settings.components),
+            request=JobRequest.from_params(asked),
+            features=settings.features,
+            vault=settings.vault,
+            **ids,
+        )
+
+
+def refuse_other_rows(wanted: Sequence[str], known: Sequence[str]) -> None:
+    """Refuse rows for which a DAG has no tasks: they would be left out without a word.
+
+    Raises:
+        UserError: a configuration that came with the run has no rows where the stored one has some, or rows were
+            added after the DAG was made.
+    """
+    missing = [row for row in wanted if row not in known]
+    if missing == [""]:
+        raise UserError(
+            "This DAG has a task for each step of each row, and the given configuration has no rows: run it with "
+            "`docker-runner run --config`, or as a configuration whose runtime.granularity is merged."
+        )
+    if missing:
+        raise UserError(
+            f"The rows {', '.join(missing)} were added after Airflow had read the configuration: start another run."
+        )
 
 
 class PullImagesOperator(StepOperator):
@@ -194,10 +311,6 @@ class LoadFilesOperator(StepOperator):
 
 class WriteConfigOperator(StepOperator):
     """Checks that every config file of a row can be written, and shows it in its log with the secrets hidden."""
-
-    def __init__(self, **kwargs: Any) -> None:
-        # Nobody builds on what it returns; storing it would only cost time.
-        super().__init__(do_xcom_push=False, **kwargs)
 
 
 class RunProcessorOperator(StepOperator):
@@ -219,9 +332,6 @@ class UnloadAlwaysOperator(StepOperator):
     failure of the row's own is a reason to store something: without one the fault lies in the input, or in another row.
     """
 
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(trigger_rule=TriggerRule.ONE_FAILED, **kwargs)
-
     def work(self, context: Mapping[str, Any]) -> dict[str, Any]:
         """Store, when the row has failed itself."""
         states = task_states(context)
@@ -239,8 +349,11 @@ class CleanUpOperator(StepOperator):
 
     bad_states: ClassVar[frozenset[str]] = frozenset({"failed", "upstream_failed", "removed"})
 
+    step = CLEAN_UP
+    may_defer = False
+
     def __init__(self, *, has_rows: bool, **kwargs: Any) -> None:
-        super().__init__(step=CLEAN_UP, do_xcom_push=False, **kwargs)
+        super().__init__(task_id=CLEAN_UP.name, do_xcom_push=False, **kwargs)
         self.has_rows = has_rows
 
     def work(self, context: Mapping[str, Any]) -> dict[str, Any]:
@@ -261,7 +374,7 @@ class CleanUpOperator(StepOperator):
         return manifest
 
 
-OPERATORS: Mapping[Kind, Callable[..., StepOperator]] = {
+OPERATORS: Mapping[Kind, type[StepOperator]] = {
     Kind.PULL_IMAGES: PullImagesOperator,
     Kind.LOAD_TABLES: LoadTablesOperator,
     Kind.LOAD_FILES: LoadFilesOperator,
@@ -271,6 +384,14 @@ OPERATORS: Mapping[Kind, Callable[..., StepOperator]] = {
     Kind.UNLOAD_OUTPUT: UnloadOutputOperator,
     Kind.UNLOAD_ALWAYS: UnloadAlwaysOperator,
 }
+
+
+OPTIONS: Mapping[Kind, Mapping[str, Any]] = {
+    # Nobody builds on what it returns; storing it would only cost time.
+    Kind.WRITE_CONFIG: {"do_xcom_push": False},
+    Kind.UNLOAD_ALWAYS: {"trigger_rule": TriggerRule.ONE_FAILED},
+}
+"""What else Airflow is told of all tasks of a kind."""
 
 
 def job_id(context: Mapping[str, Any]) -> str:

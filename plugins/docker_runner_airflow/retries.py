@@ -28,21 +28,29 @@ class StepFailed(SystemExit):
 
 
 class RetryWhatMayPass(RetryPolicy):
-    """Application errors are tried again with exponential back-off, user errors never."""
+    """Application errors are tried again with exponential back-off, user errors never.
+
+    Args:
+        backs_off: the pauses grow; otherwise they are the task's own ``retry_delay``.
+    """
+
+    def __init__(self, *, backs_off: bool = True) -> None:
+        self.backs_off = backs_off
 
     def evaluate(self, exception: BaseException, try_number: int, max_tries: int, context: Any = None) -> RetryDecision:
         """Decide by the kind of the failure; see :class:`StepFailed`."""
         del max_tries, context
         if isinstance(exception, StepFailed) and not exception.can_be_repeated:
             return RetryDecision.fail()
+        if not self.backs_off:
+            return RetryDecision.default()
         return RetryDecision.retry(min(FIRST_DELAY * 2 ** max(try_number - 1, 0), LONGEST_DELAY))
 
     def serialize(self) -> dict[str, Any]:
-        """The policy has no settings."""
-        return {}
+        """What makes the same policy again."""
+        return {"backs_off": self.backs_off}
 
     @classmethod
     def deserialize(cls, data: dict[str, Any]) -> RetryPolicy:
         """Make the policy again."""
-        del data
-        return cls()
+        return cls(**data)

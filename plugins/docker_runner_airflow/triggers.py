@@ -26,16 +26,19 @@ class ContainerTrigger(BaseTrigger):
     What Airflow stores of it are names only: secrets to hide are read from the run's workspace.
 
     Args:
+        whole_run: its task is the whole run: whoever cancels it leaves nothing behind.
         left: the fields of a :class:`LeftContainer`.
     """
 
-    def __init__(self, **left: Any) -> None:
+    def __init__(self, *, whole_run: bool = False, **left: Any) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.left = LeftContainer(**left)
+        self.whole_run = whole_run
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Where this class is, and what makes the same trigger again."""
-        return f"{type(self).__module__}.{type(self).__qualname__}", asdict(self.left)
+        whole = {"whole_run": True} if self.whole_run else {}
+        return f"{type(self).__module__}.{type(self).__qualname__}", {**asdict(self.left), **whole}
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait; whatever goes wrong here, the task goes on and looks for itself."""
@@ -51,7 +54,10 @@ class ContainerTrigger(BaseTrigger):
     async def on_kill(self) -> None:
         """Somebody has cancelled the task: stop its container."""
         LOG.info("The task was cancelled; stopping its container.")
-        await self.left.stop(await asyncio.to_thread(_tools))
+        tools = await asyncio.to_thread(_tools)
+        await self.left.stop(tools)
+        if self.whole_run:
+            await self.left.clean_up(tools)
 
 
 @lru_cache(maxsize=1)

@@ -202,7 +202,7 @@ def _watch(
         replace(record, position=log.position, told_to_end=True).write(folders.stage(position))
         raise
     if outcome is None:
-        raise StillRunningError(started.container_id, position)
+        raise StillRunningError(started.container_id, position, run.row.row_id)
     return outcome
 
 

@@ -65,12 +65,14 @@ class StillRunningError(Exception):
     Args:
         container_id: the container.
         position: its place among the row's images.
+        row_id: the row.
     """
 
-    def __init__(self, container_id: str, position: int) -> None:
+    def __init__(self, container_id: str, position: int, row_id: str = "") -> None:
         super().__init__(f"The container {container_id[:12]} is still running.")
         self.container_id = container_id
         self.position = position
+        self.row_id = row_id
 
 
 @dataclass(frozen=True)

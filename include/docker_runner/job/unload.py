@@ -66,7 +66,7 @@ class Unloading:
         _tell(done, tools)
         own, stored = done.files[: len(files_of_row)], done.files[len(files_of_row) :]
         return {
-            **_described(replace(done, files=own)),
+            **_described(replace(done, files=own), commit.key, tools),
             "state": bool(commit.state),
             "variables": self._variables(output),
             **_shown_artifacts(stored),
@@ -114,7 +114,7 @@ class Unloading:
             self.tools.log.warning("%s", error)
             return []
         _tell(done, self.tools)
-        tables: Loaded = _described(done)["tables"]
+        tables: Loaded = _described(done, commit.key, self.tools)["tables"]
         return tables
 
     def _table_loads(self, output: Path) -> tuple[TableLoad, ...]:
@@ -208,10 +208,17 @@ def _tell(done: Committed, tools: Tools) -> None:
         tools.log.info("Stored file %s as %s.", file.name, file.id)
 
 
-def _described(done: Committed) -> Manifest:
+def _described(done: Committed, key: str, tools: Tools) -> Manifest:
     return {
         "tables": [
-            {"id": table.table_id, "rows": table.rows, "table_rows": table.table_rows, "created": table.created}
+            {
+                "id": table.table_id,
+                "rows": table.rows,
+                "table_rows": table.table_rows,
+                "bytes": tools.storage.table(table.table_id).bytes,
+                "created": table.created,
+                "commit": key,
+            }
             for table in done.tables
         ],
         "files": [_shown_file(file) for file in done.files],

@@ -18,6 +18,7 @@ from docker_runner.interface.data_folder import DataFolder
 from docker_runner.job.component_log import ComponentLog
 from docker_runner.job.containers import time_limit
 from docker_runner.job.stages import redactor_of
+from docker_runner.job.steps import clean_up
 from docker_runner.job.supervision import RunRecord
 from docker_runner.job.tools import Tools
 from docker_runner.job.workspace import Workspace
@@ -65,6 +66,10 @@ class LeftContainer:
     async def stop(self, tools: Tools) -> None:
         """Stop it, with some grace: somebody has cancelled its step."""
         await stop(await asyncio.to_thread(_wire, tools), self.container_id, seconds=int(STOP_SECONDS))
+
+    async def clean_up(self, tools: Tools) -> None:
+        """Remove what its run has left, when nobody else will."""
+        await asyncio.to_thread(clean_up, Workspace(tools.settings.workspaces, self.job_id), tools)
 
     def _prepare(self, tools: Tools) -> _Watch:
         workspace = Workspace(tools.settings.workspaces, self.job_id)

@@ -44,7 +44,5 @@ def test_usage_of_a_component_that_failed_is_kept(error: Any, usage: Any, monkey
     monkeypatch.setattr(RunComponentOperator, "work", work)
     ti = TaskInstance()
     with pytest.raises(StepFailed):
-        RunComponentOperator(step=Step("run_component", Kind.RUN_COMPONENT, stage=0)).execute(
-            {"ti": ti, "run_id": "run"}
-        )
+        RunComponentOperator.of(Step("run_component", Kind.RUN_COMPONENT, stage=0)).execute({"ti": ti, "run_id": "run"})
     assert ti.pushed == ({"usage": usage} if usage else {})

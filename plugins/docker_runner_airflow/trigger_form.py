@@ -1,0 +1,98 @@
+"""What a person is asked for when starting a run: the fields of Airflow's trigger form, checked before anything begins.
+
+Airflow stores the fields of each DAG; each costs it half a millisecond whenever the DAG is parsed, so there are only
+those that a configuration has a use for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from docker_runner.documents import id_text, read_json
+from docker_runner.errors import RunnerError
+from docker_runner.job.request import FORCE_RUN, MODES
+from docker_runner.project.entries import VARIABLES_COMPONENT
+
+if TYPE_CHECKING:
+    from airflow.sdk import Param
+
+    from docker_runner.project.configuration import Configuration, Project
+
+_MODE_NAMES = {
+    "run": "Run",
+    FORCE_RUN: "Run although it is disabled",
+    "debug": "Debug: keep snapshots of the data folder, store no results",
+}
+
+
+def form_fields(configuration: Configuration, project: Project, *, takes_configuration: bool) -> dict[str, Param]:
+    """The fields of a configuration's form, by the names that a run is asked with.
+
+    Args:
+        configuration: rows and variables are asked for only where it has them.
+        project: has the definitions of its variables.
+        takes_configuration: a run may bring a whole configuration in place of the stored one.
+    """
+    from airflow.sdk import Param
+
+    fields = {
+        "mode": Param(
+            "run", type="string", enum=list(MODES), values_display=_MODE_NAMES, title="Mode",
+            description="How to run it.",
+        ),
+        "tag": Param(
+            "", type="string", title="Image tag", maxLength=128, pattern=r"^[\w.-]*$",
+            description="Tag of the component's image, instead of the one that is registered or configured.",
+        ),
+    }  # fmt: skip
+    if configuration.rows:
+        ids = [row.id for row in configuration.rows]
+        names = {row.id: f"{row.name} (disabled)" if row.is_disabled else row.name for row in configuration.rows}
+        fields["rows"] = Param(
+            [], type="array", items={"type": "string", "enum": ids}, examples=ids, values_display=names, title="Rows",
+            description="Which rows to run, disabled ones too; none means all that are not disabled.",
+        )  # fmt: skip
+    if variables_id := id_text(configuration.configuration.get("variables_id")):
+        fields |= _variable_fields(variables_id, project)
+    if takes_configuration:
+        fields["config_data"] = Param(
+            {}, type="object", title="Configuration",
+            description="A whole configuration (the content of a config.json) to run instead of the stored one; "
+            "its secrets must be ciphers.",
+        )  # fmt: skip
+    return fields
+
+
+def _variable_fields(variables_id: str, project: Project) -> dict[str, Param]:
+    """Values by name, and the stored ones to choose from; what is wrong with them shows when they are used."""
+    from airflow.sdk import Param
+
+    names: list[str] = []
+    stored: list[str] = []
+    try:
+        entry = project.entry(VARIABLES_COMPONENT, variables_id)
+        stored = [row_id for row_id, _ in entry.rows]
+        names = _names(read_json(entry.folder / "config.json"))
+    except RunnerError:
+        pass
+    known: dict[str, Any] = {"propertyNames": {"enum": names}} if names else {}
+    shown = f" Variables: {', '.join(names)}." if names else ""
+    return {
+        "variables": Param(
+            {}, type="object", additionalProperties={"type": ["string", "number", "boolean"]}, title="Variables",
+            description=f'Values of variables by name, e.g. {{"{names[0] if names else "name"}": "value"}}; '
+            f"none means stored ones.{shown}",
+            **known,
+        ),
+        "values": Param(
+            "", type="string", enum=["", *stored], title="Stored values of variables",
+            description="Id of the stored values to use; none means the default.",
+        ),
+    }  # fmt: skip
+
+
+def _names(definition: Any) -> list[str]:
+    variables = definition.get("variables") if isinstance(definition, Mapping) else None
+    items = variables if isinstance(variables, list) else []
+    return [item["name"] for item in items if isinstance(item, Mapping) and isinstance(item.get("name"), str)]
