@@ -8,14 +8,16 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 from airflow_api import FINAL_TASK_STATES, AirflowApi
-from airflow_changes import dag_files, newest_change, touch_dag_files
+from airflow_changes import dag_files, touch_dag_files
 from airflow_home import LocalAirflow
 from rich.console import Console
 from rich.text import Text
+
+from docker_runner.settings import Settings
+from docker_runner_airflow.shard_files import ShardFiles, newest_change
 
 COMPONENT_TASK = "run_component"
 HEAD_LINES, TAIL_LINES = 40, 160
@@ -137,15 +139,16 @@ def known_dag(airflow: LocalAirflow, api: AirflowApi, dag_id: str) -> dict[str, 
     Raises:
         RunError: no file makes this DAG.
     """
-    environment = airflow.variables()
-    names = ("DOCKER_RUNNER_PROJECT", "DOCKER_RUNNER_COMPONENTS")
-    folders = [Path(environment[name]) for name in names if environment.get(name)]
-    changed = newest_change([*folders, airflow.dags_folder])[0] / 1e9
+    settings = Settings.from_environment(airflow.variables())
+    shards = ShardFiles(settings)
+    folders = airflow.dags_folder, shards.folder
+    changed = newest_change([settings.project, settings.components, airflow.dags_folder])[0] / 1e9
     dag = api.dag(dag_id)
     if dag is not None and _seconds(dag["last_parsed_time"]) >= changed:
         return dag
     asked = time.time()
-    touch_dag_files(airflow.dags_folder)
+    shards.write()
+    touch_dag_files(*folders)
     while time.time() < asked + DAG_SECONDS:
         dag = api.dag(dag_id)
         if dag is not None and _seconds(dag["last_parsed_time"]) >= asked:
@@ -156,7 +159,7 @@ def known_dag(airflow: LocalAirflow, api: AirflowApi, dag_id: str) -> dict[str, 
             raise RunError(f"{errors[0]['filename']} has an error, so its DAGs cannot run: {last_line}")
         # All files have had their time: some other DAG was stored, and this one has not followed.
         parsed = _seconds(api.last_parsed())
-        if dag is None and parsed >= asked and time.time() > parsed + 3.0 + len(dag_files(airflow.dags_folder)):
+        if dag is None and parsed >= asked and time.time() > parsed + 3.0 + len(dag_files(*folders)):
             break
         time.sleep(0.2)
     raise RunError(_no_such_dag(api, dag_id))

@@ -1,8 +1,8 @@
 """All processes of a local Airflow, forked from one process that has imported Airflow once.
 
 Four ``airflow ...`` commands would import the same two seconds of Python four times. Here one process imports what they
-share, then forks them; what runs in each fork is the ordinary Airflow command. The process stays as their parent: it
-starts again what has died, and has the DAG files parsed again when a configuration changes.
+share, then forks them; what runs in each fork is the ordinary Airflow command. The process stays as their parent and
+starts again what has died.
 
 Started by :mod:`airflow_local` with the environment set and its standard output going to a log file; not meant to be
 called by hand.
@@ -24,8 +24,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
-
-from airflow_changes import ProjectChanges
 
 RESTART_SECONDS = 2.0
 """Pause before a component that has died is started again."""
@@ -60,7 +58,6 @@ class Server:
         prepare_database(self.home)
         self.start("scheduler")
         self.start("dag-processor")
-        changes = ProjectChanges.from_environment()
         triggerer_started = False
         while True:
             self._bury()
@@ -69,7 +66,7 @@ class Server:
                 # Nothing waits for the triggerer, so it does not compete with what people wait for.
                 self.start("triggerer")
                 triggerer_started = True
-            time.sleep(changes.look() if triggerer_started else 0.2)
+            time.sleep(1.0 if triggerer_started else 0.2)
 
     def start(self, component: str) -> None:
         """Fork a component."""

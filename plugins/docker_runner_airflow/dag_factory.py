@@ -56,11 +56,6 @@ def build_dags(settings: Settings | None = None, *, shard: int | None = None) ->
     return dags
 
 
-def runnable(project: Project) -> list[Key]:
-    """Ids of everything that becomes a DAG: configurations, then flows."""
-    return [*project.configurations(), *project.flows()]
-
-
 def _candidates(project: Project, wanted: str | None, shard: int | None) -> list[Key]:
     """The configurations that may be wanted: of a task nearly always one, told by its DAG's id itself."""
     if wanted is not None:
@@ -70,8 +65,8 @@ def _candidates(project: Project, wanted: str | None, shard: int | None) -> list
         key = component_id, config_id
         is_there = key in project.flows() if component_id in FLOW_COMPONENTS else project.has(key)
         # A task's DAG may have moved into another shard since it was scheduled.
-        return [key] if is_there and dag_id(*key, branch) == wanted else runnable(project)
-    keys = runnable(project)
+        return [key] if is_there and dag_id(*key, branch) == wanted else project.runnable()
+    keys = project.runnable()
     if shard is None:
         return keys
     count = shard_count(len(keys))
@@ -97,10 +92,10 @@ def _dag_or_error(name: str, key: Key, *, project: Project, registry: ComponentR
     try:
         return build()
     except RunnerError as error:
-        return _error_dag(name, key, str(error), project=project)
+        return _error_dag(name, key, str(error))
     except Exception as error:  # What Airflow refuses, e.g. a cron expression, must not hide the other DAGs.
         refused = f"Airflow refuses to make a DAG of {'/'.join(key)}: {error}"
-        return _error_dag(name, key, refused, project=project)
+        return _error_dag(name, key, refused)
 
 
 def _builder(name: str, key: Key, *, project: Project, registry: ComponentRegistry) -> Callable[[], DAG]:
@@ -111,7 +106,7 @@ def _builder(name: str, key: Key, *, project: Project, registry: ComponentRegist
     ).build()
 
 
-def _error_dag(name: str, key: Key, error: str, *, project: Project) -> DAG:
+def _error_dag(name: str, key: Key, error: str) -> DAG:
     """A DAG that shows what is wrong with its configuration and fails at once with it when it is run."""
     from airflow.sdk import DAG
 

@@ -18,7 +18,6 @@ from docker_runner_airflow.triggerer import triggerer_runs
 LOG = logging.getLogger("docker_runner")
 _LOOK_SECONDS = 3
 _LONGEST_RUN_ID = 200
-_ENDS = ["success", "failed"]
 
 
 class RunConfigurationOperator(BaseOperator):
@@ -110,12 +109,13 @@ class RunConfigurationOperator(BaseOperator):
 
     def _wait(self, run_id: str) -> NoReturn:
         from airflow.providers.standard.triggers.external_task import DagStateTrigger
+        from airflow.utils.state import DagRunState
 
         trigger = DagStateTrigger(
             dag_id=self.target,
             run_ids=[run_id],
-            states=_ENDS,
-            poll_interval=_LOOK_SECONDS,  # type: ignore[arg-type]
+            states=[DagRunState.SUCCESS, DagRunState.FAILED],
+            poll_interval=_LOOK_SECONDS,
         )
         raise TaskDeferred(trigger=trigger, method_name=self.execute_complete.__name__)
 

@@ -14,12 +14,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from airflow.sdk import Asset
-    from airflow.sdk.bases.timetable import BaseTimetable
+    from airflow.timetables.base import Timetable
 
     from docker_runner.project.schedule import Schedule
 
 
-def timetable(schedules: Sequence[Schedule]) -> BaseTimetable | None:
+def timetable(schedules: Sequence[Schedule]) -> Timetable | None:
     """When a DAG runs by its enabled schedules; None without any.
 
     Raises:
@@ -61,7 +61,7 @@ def changes(trigger: Trigger, tables: Sequence[str], *, own: Sequence[Asset], br
     for table in tables:
         if not is_table_id(table):
             raise ConfigurationError(
-                f"A change of {table!r} cannot start a run: write the table's id (stage.bucket.table) without variables.",
+                f"A change of {table!r} cannot start a run: write its id (stage.bucket.table) without variables.",
                 file=file,
                 key="runtime.trigger",
             )

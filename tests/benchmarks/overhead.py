@@ -16,7 +16,6 @@ from airflow_home import LocalAirflow
 from tests.benchmarks.setting import (
     CONFIGURATION,
     DAG,
-    DAG_FILE,
     REPOSITORY,
     environment,
     manifest_json,
@@ -57,7 +56,7 @@ def overhead(folder: Path) -> None:
     variables = {**os.environ, **environment(home, PROJECT)}
     command = [str(Path(sys.executable).with_name("docker-runner")), "run", CONFIGURATION]
     times: dict[str, list[float]] = {name: [] for name in ("bare", "cli", "airflow", "containers", "noop", "ours")}
-    files = {"configurations.py": DAG_FILE, "noop.py": NOOP_FILE}
+    files = {"noop.py": NOOP_FILE}
     with running_airflow(folder / "running", project=PROJECT, files=files) as airflow:
         for number in range(PAIRS + 1):
             measured = {

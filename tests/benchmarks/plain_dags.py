@@ -45,7 +45,7 @@ def plain_dags(count: int) -> dict[str, DAG]:
             default_args={"retries": 3, "retry_delay": timedelta(seconds=5), "owner": COMPONENT},
         ) as dag:
             _tasks(number)
-        # As the factory does: given to the DAG at once, every task would get a copy, and storing them take ten times as long.
+        # As the factory does: given to the DAG at once, each task gets a copy, which takes ten times as long to store.
         dag.params = ParamsDict(_params(number))
         dags[dag_id] = dag
     return dags

@@ -19,11 +19,6 @@ FLIGHTS = REPOSITORY / "include" / "sample_data" / "flights.csv"
 CONFIGURATION = "sample.daily-delays/new-york-delays"
 DAG = "sample.daily-delays--new-york-delays"
 
-DAG_FILE = """from docker_runner_airflow.dag_factory import build_dags
-
-globals().update(build_dags())
-"""
-
 
 def environment(home: Path, project: Path) -> dict[str, str]:
     """Variables of the runner for a home and a project."""

@@ -34,7 +34,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         plugins_folder=REPOSITORY / "plugins",
         environment={**installation.environment, **IMPATIENT},
     )
-    airflow.start()
+    airflow.start(timeout=400)
     try:
         yield Running(airflow, installation)
     finally:

@@ -182,7 +182,9 @@ def test_a_broken_configuration_is_a_dag_that_carries_its_error_and_hides_no_oth
     assert running.run("beside").succeeded
     result = running.run("broken")
     assert result.state == "failed"
-    assert any(f"{file}" in line and "line 1, column 16" in line for line in running.log(result, "create_workspace"))
+    assert any(
+        f"{file}" in line and "line 1, column 16" in line for line in running.log(result, "broken_configuration")
+    )
     with running.airflow.api() as api:
         details = api.call("GET", f"/dags/{result.dag_id}/details")
     assert "line 1, column 16" in details["doc_md"]

@@ -168,6 +168,10 @@ class Project:
         """Ids of the orchestrations and flows, which :meth:`configurations` leaves out."""
         return [key for component_id in FLOW_COMPONENTS for key in self._entries.of(component_id)]
 
+    def runnable(self) -> list[Key]:
+        """Ids of everything that becomes a DAG: the configurations, then the flows."""
+        return [*self.configurations(), *self.flows()]
+
     def has(self, key: Key) -> bool:
         """Whether there is such a configuration that can be run."""
         return self._entries.has(key)
