@@ -23,7 +23,7 @@ class Running:
 
     def run(self, name: str, *, component: str = SCRIPT, **params: Any) -> RunResult:
         """Run a configuration to its end."""
-        return run_and_follow(self.airflow, dag_id(component, name), conf=params, timeout=150)
+        return run_and_follow(self.airflow, dag_id(component, name), conf=params, timeout=400)
 
     def trigger(self, name: str, **params: Any) -> tuple[str, str]:
         """Start a run; give the DAG's and the run's id."""
@@ -35,7 +35,7 @@ class Running:
     def wait(self, dag: str, run: str) -> RunResult:
         """Wait for a run that was started before."""
         with self.airflow.api() as api:
-            state = api.wait(dag, run, timeout=150)
+            state = api.wait(dag, run, timeout=400)
             return RunResult(dag, run, state, 0.0, task_results(api.tasks(dag, run)))
 
     def log(self, result: RunResult, task: str) -> list[str]:

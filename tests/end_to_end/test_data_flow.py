@@ -1,0 +1,156 @@
+"""Configurations that start by themselves, flows, and merged runs, in a real Airflow with its scheduler."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from airflow_follow import known_dag
+from tests.end_to_end.running import Running, states, until
+from tests.installation import SCRIPT
+
+from docker_runner.project.dag_ids import dag_id
+
+pytestmark = [pytest.mark.engine, pytest.mark.airflow]
+
+REPOSITORY = Path(__file__).parents[2]
+SAMPLE = "sample.daily-delays"
+DELAYS = "out.c-nycflights.daily_delays"
+FLOW = "keboola.orchestrator"
+COPY = "import shutil; shutil.copy('/data/in/tables/t.csv', '/data/out/tables/t.csv')"
+WRITES = "open('/data/out/tables/r.csv', 'w').write('row\\n{name}\\n')"
+
+
+@pytest.fixture(scope="module")
+def started(running: Running) -> Iterator[Running]:
+    """The sample project's daily delays on a schedule, what follows them, and a flow; all of them have been started."""
+    installation = running.installation
+    sample = installation.folder / "project" / "main" / "transformation" / SAMPLE / "new-york-delays"
+    shutil.copytree(REPOSITORY / "include/project/main/transformation" / SAMPLE / "new-york", sample)
+    for file in (REPOSITORY / "include" / "components").glob("*.json"):
+        shutil.copy(file, installation.folder / "components")
+    schedule = {"cronTab": "* * * * *", "timezone": "UTC", "state": "enabled"}
+    (sample / "schedules" / "daily" / "config.json").write_text(json.dumps({"schedule": schedule}))
+    installation.load("in.c-nycflights.flights", (REPOSITORY / "include/sample_data/flights.csv").read_text())
+    storage = {
+        "input": {"tables": [{"source": DELAYS, "destination": "t.csv"}]},
+        "output": {"tables": [{"source": "t.csv", "destination": "out.c-flow.report"}]},
+    }
+    installation.script("report", COPY, runtime={"trigger": "any_input"}, storage=storage)
+    _write_flow(running)
+    with running.airflow.api() as api:
+        for dag in (dag_id(SAMPLE, "new-york-delays"), dag_id(SCRIPT, "report")):
+            known_dag(running.airflow, api, dag)
+            api.set_paused(dag, False)
+        known_dag(running.airflow, api, dag_id(FLOW, "nightly"))
+    yield running
+    shutil.rmtree(sample)
+
+
+def _write_flow(running: Running) -> None:
+    """Two phases: one task of the first fails and may do so, the other is a merged run that outlives its worker."""
+    installation = running.installation
+    installation.script("no-luck", "import sys; sys.exit(1)")
+    rows = {
+        "quick": {"parameters": {"script": WRITES.format(name="quick")}},
+        "slow": {"parameters": {"script": f"import time; time.sleep(9); {WRITES.format(name='slow')}"}},
+        "left-out": {"parameters": {"script": WRITES.format(name="left-out")}},
+    }
+    output = {"tables": [{"source": "r.csv", "destination": "out.c-flow.rows", "incremental": True}]}
+    merged = {"runtime": {"granularity": "merged"}, "storage": {"output": output}}
+    installation.configuration("in-one", merged, rows=rows)
+    installation.configuration("not-to-be-read", {}).write_text("{")
+    phases = [{"id": 1, "name": "First"}, {"id": 2, "name": "Second", "dependsOn": [1]}]
+    targets: list[tuple[int, str, dict[str, Any]]] = [
+        (1, "no-luck", {}),
+        (1, "in-one", {"configRowIds": ["quick", "slow"]}),
+        (2, "in-one", {"configRowIds": ["left-out"]}),
+    ]
+    tasks = [
+        {
+            "id": number,
+            "name": f"{config} in phase {phase}",
+            "phase": phase,
+            "continueOnFailure": config == "no-luck",
+            "task": {"componentId": SCRIPT, "configId": config, "mode": "run", **job},
+        }
+        for number, (phase, config, job) in enumerate(targets)
+    ]
+    installation.configuration("nightly", {"phases": phases, "tasks": tasks}, component=FLOW)
+
+
+def runs(running: Running, dag: str) -> list[dict[str, Any]]:
+    with running.airflow.api() as api:
+        found: list[dict[str, Any]] = api.call("GET", f"/dags/{dag}/dagRuns")["dag_runs"]
+    return sorted(found, key=lambda run: str(run["run_after"]))
+
+
+def test_a_flow_runs_its_phases_in_order_and_goes_on_after_a_failure_that_may_be(started: Running) -> None:
+    with started.airflow.api() as api:
+        run = api.trigger(dag_id(FLOW, "nightly"), {})
+    result = started.wait(dag_id(FLOW, "nightly"), run)
+    assert result.succeeded, states(result)
+    assert states(result) == {
+        "phase_1.task_0": "failed",
+        "phase_1.task_1": "success",
+        "phase_1.gate": "success",
+        "phase_2.task_2": "success",
+        "phase_2.gate": "success",
+    }
+    first, second = runs(started, dag_id(SCRIPT, "in-one"))
+    assert first["conf"]["rows"] == ["quick", "slow"]
+    assert first["conf"]["orchestration_id"] == f"{result.dag_id}/{result.run_id}"
+    assert second["start_date"] > first["end_date"]
+    assert [run["state"] for run in runs(started, dag_id(SCRIPT, "no-luck"))] == ["failed"]
+    # Merged: one task, which left its container to the triggerer; what its steps did is all there.
+    merged = started.wait(dag_id(SCRIPT, "in-one"), first["dag_run_id"])
+    assert states(merged) == {"run_job": "success"}
+    manifest = started.xcom(merged, "run_job")
+    assert manifest["slow.run_component"]["exit_code"] == 0
+    assert manifest["quick.unload_output"]["tables"][0]["id"] == "out.c-flow.rows"
+    assert "Leaving the container to the triggerer; the worker is free." in started.log(merged, "run_job")
+    rows = started.installation.rows("out.c-flow.rows")
+    assert rows == [{"row": "left-out"}, {"row": "quick"}, {"row": "slow"}]
+    assert started.installation.workspaces == [] or runs(started, dag_id(SAMPLE, "new-york-delays"))
+
+
+def test_a_schedule_runs_the_sample_and_the_table_that_it_writes_starts_what_reads_it(started: Running) -> None:
+    sample, report = dag_id(SAMPLE, "new-york-delays"), dag_id(SCRIPT, "report")
+    found = until(lambda: runs(started, report), seconds=400)
+    with started.airflow.api() as api:
+        api.set_paused(sample, True)
+    by_schedule = next(run for run in runs(started, sample) if run["run_type"] == "scheduled")
+    assert by_schedule["state"] == "success"
+    assert found[0]["run_type"] == "asset_triggered"
+    assert started.wait(report, found[0]["dag_run_id"]).succeeded
+    assert started.installation.rows("out.c-flow.report") == started.installation.rows(DELAYS)
+    with started.airflow.api() as api:
+        events = api.call("GET", f"/dags/{report}/dagRuns/{found[0]['dag_run_id']}/upstreamAssetEvents")["asset_events"]
+    assert events[0]["uri"] == f"docker-runner://storage/{DELAYS}"
+    assert events[0]["source_dag_id"] == sample
+    assert events[0]["extra"]["rows"] == len(started.installation.rows(DELAYS))
+    assert events[0]["extra"]["bytes"] > 0
+    assert events[0]["extra"]["commit"]
+
+
+def test_parsing_again_makes_no_new_version_and_what_is_broken_hides_no_other(started: Running) -> None:
+    dags = [
+        dag_id(SCRIPT, "in-one"),
+        dag_id(SCRIPT, "report"),
+        dag_id(FLOW, "nightly"),
+        dag_id(SAMPLE, "new-york-delays"),
+    ]
+    with started.airflow.api() as api:
+        for _ in range(2):
+            (started.installation.folder / "components" / "touched.txt").write_text("x")
+            for dag in dags:
+                known_dag(started.airflow, api, dag)
+        versions = {dag: api.call("GET", f"/dags/{dag}/dagVersions")["total_entries"] for dag in dags}
+        broken = api.call("GET", f"/dags/{dag_id(SCRIPT, 'not-to-be-read')}/details")
+        assert api.import_errors() == []
+    assert versions == dict.fromkeys(dags, 1)
+    assert "line 1, column 2" in broken["doc_md"]
