@@ -16,7 +16,7 @@ from docker_runner_airflow.retries import RetryWhatMayPass, StepFailed
 from docker_runner_airflow.triggerer import triggerer_runs
 
 LOG = logging.getLogger("docker_runner")
-_LOOK_SECONDS = 3
+_LOOK_SECONDS = 5
 _LONGEST_RUN_ID = 200
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -25,10 +26,10 @@ class PlainOperator(BaseOperator):
         """Nothing."""
 
 
-def plain_dags(count: int) -> dict[str, DAG]:
-    """As many DAGs as a generated project has configurations, with the same tasks and the same form."""
+def plain_dags(numbers: Iterable[int]) -> dict[str, DAG]:
+    """The DAGs of some configurations of a generated project, with the same tasks and the same form."""
     dags = {}
-    for number in range(count):
+    for number in numbers:
         dag_id = f"{COMPONENT}--plain-{number:05d}"
         schedule = CronTriggerTimetable(cron(number), timezone="UTC") if has_schedule(number) else None
         with DAG(
