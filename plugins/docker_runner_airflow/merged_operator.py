@@ -40,10 +40,11 @@ class MergedOperator(RunnerOperator):
 
     def work(self, context: Mapping[str, Any]) -> dict[str, Any]:
         """Do what an earlier attempt has not done."""
-        ti = context["ti"]
+        ti, tools = context["ti"], self.tools()
         resolve = partial(
             resolved_job,
             context,
+            tools,
             component_id=self.component_id,
             config_id=self.config_id,
             branch=self.branch,
@@ -51,7 +52,7 @@ class MergedOperator(RunnerOperator):
             job_id=self.job_id(context),
         )
         is_last = ti.try_number > ti.max_tries
-        return MergedRun(resolve, self.workspace(context), self.tools(), self.following, is_last).run()
+        return MergedRun(resolve, self.workspace(context), tools, self.following, is_last).run()
 
     def written(self, manifest: Mapping[str, Any]) -> list[Mapping[str, Any]]:
         """The tables of all rows."""
@@ -69,7 +70,7 @@ class MergedOperator(RunnerOperator):
         from docker_runner.job.workspace import Workspace
 
         tools = self.tools()
-        clean_up(Workspace(tools.settings.workspaces, self._job_id), tools)
+        clean_up(Workspace(tools.settings.workspaces, self._job_id), tools, problem="The task was stopped.")
 
     def trigger_options(self) -> dict[str, Any]:
         """Whoever cancels the task while the triggerer waits ends the run."""

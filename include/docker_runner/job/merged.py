@@ -13,7 +13,6 @@ from typing import Any
 
 from docker_runner.errors import ApplicationError, RunnerError, UserError
 from docker_runner.job.definition import Job, JobDefinition
-from docker_runner.job.images import pull_images
 from docker_runner.job.plan import CREATE_WORKSPACE, PULL_IMAGES, Step, row_steps
 from docker_runner.job.resolution import described
 from docker_runner.job.steps import clean_up, create_workspace, perform
@@ -55,7 +54,7 @@ class MergedRun:
         """
         try:
             job = self._job()
-            images = pull_images(job, self.tools)
+            images = perform(PULL_IMAGES, workspace=self.workspace, row_id="", tools=self.tools, manifests={})
             self.manifests[PULL_IMAGES.name] = images
             for row in job.rows:
                 self._row(row, images)
@@ -63,9 +62,9 @@ class MergedRun:
             if self.is_last or isinstance(error, UserError):
                 # What went wrong first is what people must see, also when cleaning up fails for the same reason.
                 with suppress(ApplicationError):
-                    clean_up(self.workspace, self.tools)
+                    clean_up(self.workspace, self.tools, problem=str(error))
             raise
-        clean_up(self.workspace, self.tools)
+        clean_up(self.workspace, self.tools, problem="")
         return self.manifests
 
     def _job(self) -> Job:

@@ -215,7 +215,7 @@ def _described(done: Committed, key: str, tools: Tools) -> Manifest:
                 "id": table.table_id,
                 "rows": table.rows,
                 "table_rows": table.table_rows,
-                "bytes": tools.storage.table(table.table_id).bytes,
+                "bytes": _bytes(table.table_id, tools),
                 "created": table.created,
                 "commit": key,
             }
@@ -223,6 +223,14 @@ def _described(done: Committed, key: str, tools: Tools) -> Manifest:
         ],
         "files": [_shown_file(file) for file in done.files],
     }
+
+
+def _bytes(table_id: str, tools: Tools) -> int | None:
+    """The size of a table in Storage; None when this run may write it and not look at it."""
+    try:
+        return tools.storage.table(table_id).bytes
+    except UserError:
+        return None
 
 
 def _shown_artifacts(files: Sequence[StoredFile]) -> Manifest:
