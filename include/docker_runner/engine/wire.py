@@ -241,7 +241,11 @@ async def _answer(wire: Wire, method: str, path: str) -> AsyncIterator[asyncio.S
             raise wire.lost(error) from error
         yield reader
     finally:
-        writer.close()
+        if wire.tls:
+            # All is said, and a farewell by TLS would keep the connection until the other side has answered it.
+            writer.transport.abort()
+        else:
+            writer.close()
 
 
 def _failure(head: bytes) -> int:
