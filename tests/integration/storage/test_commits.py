@@ -190,7 +190,6 @@ def test_two_loads_of_one_table_in_one_commit_are_done_in_order(lake: Storage, c
     assert sorted((tmp_path / "out.csv").read_text().splitlines()[1:]) == ['"1","z",""', '"2","b","y"']
 
 
-@pytest.mark.locations
 def test_state_is_replaced_as_a_whole(lake: Storage) -> None:
     lake.commit(Commit("1", state={KEY: {"a": 1, "b": {"c": 2}}}))
     lake.commit(Commit("2", state={KEY: {"a": 3}}))

@@ -57,7 +57,6 @@ def test_an_incremental_load_without_key_adds_rows(load: Load, rows: Rows) -> No
 
 
 @pytest.mark.rules("OM-54")
-@pytest.mark.locations
 def test_an_incremental_load_with_key_updates_and_adds_rows(load: Load, rows: Rows) -> None:
     load("id,v\n1,a\n2,b\n", primary_key=("id",))
     assert load("id,v\n2,B\n3,c\n", incremental=True).table_rows == 3
@@ -199,7 +198,6 @@ def test_a_key_with_duplicate_values_is_not_taken_and_the_load_goes_on(lake: Sto
 
 
 @pytest.mark.rules("OM-62")
-@pytest.mark.locations
 def test_a_key_can_be_changed_when_its_values_are_unique(lake: Storage, load: Load, rows: Rows) -> None:
     load("a,b\n1,2\n2,2\n", primary_key=("b", "a"))
     load("a,b\n1,9\n", primary_key=("a",), incremental=True)
@@ -307,7 +305,6 @@ def test_any_column_name_can_be_used(load: Load, rows: Rows, name: str) -> None:
     assert rows(where=Where(name, ("2",))) == [["2", "d"]]
 
 
-@pytest.mark.locations
 def test_table_ids_that_differ_only_in_case_are_refused(load: Load) -> None:
     load("id\n1\n", "in.c-main.orders")
     with pytest.raises(UserError, match=r"there is in\.c-main\.orders already"):
