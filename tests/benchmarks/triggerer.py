@@ -69,27 +69,27 @@ def triggerer(folder: Path) -> None:
     RunRecord("bench").write(workspace.row("").stage(0))
     dags = folder / "dags"
     dags.mkdir(parents=True)
-    with Engine.from_environment() as engine:
-        try:
-            ids = sleepers(installation, engine)
-            (dags / "containers.json").write_text(json.dumps({"job": job.id, "containers": ids}))
-            (dags / "waits.py").write_text(WAITS_FILE)
-            (dags / "configurations.py").write_text(DAG_FILE)
-            airflow = LocalAirflow(
-                home=folder / "airflow",
-                dags_folder=dags,
-                plugins_folder=REPOSITORY / "plugins",
-                environment=installation.environment,
-            )
-            airflow.start()
+    (dags / "configurations.py").write_text(DAG_FILE)
+    airflow = LocalAirflow(
+        home=folder / "airflow",
+        dags_folder=dags,
+        plugins_folder=REPOSITORY / "plugins",
+        environment=installation.environment,
+    )
+    airflow.start(timeout=300)
+    try:
+        _printing(airflow)
+        with Engine.from_environment() as engine:
             try:
-                _printing(airflow)
+                ids = sleepers(installation, engine)
+                (dags / "containers.json").write_text(json.dumps({"job": job.id, "containers": ids}))
+                (dags / "waits.py").write_text(WAITS_FILE)
                 _waiting(airflow)
             finally:
-                airflow.stop()
-        finally:
-            remove_containers(engine, LABELS)
-            clean_up(workspace, tools)
+                remove_containers(engine, LABELS)
+    finally:
+        airflow.stop()
+        clean_up(workspace, tools)
 
 
 def _printing(airflow: LocalAirflow) -> None:

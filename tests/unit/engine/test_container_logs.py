@@ -86,6 +86,8 @@ def test_a_very_long_line_is_shown_in_pieces_with_a_marker() -> None:
     assert [len(line) for line in lines] == [LINE_CHARACTERS + len(LINE_MARKER)] * 2 + [10_003]
     assert all(line.endswith(LINE_MARKER) for line in lines[:2])
     assert "".join(line.removesuffix(LINE_MARKER) for line in lines) == "x" * 130_000 + "end"
+    whole = Shown().write(b"a\n" + b"x" * 70_000 + b"\nb\n")
+    assert [len(line) for line in whole] == [1, LINE_CHARACTERS + len(LINE_MARKER), 10_000, 1]
 
 
 @pytest.mark.rules("LG-22", "D12")

@@ -13,9 +13,9 @@ from docker_runner.engine.live_output import _Waiting
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(steps=st.lists(st.one_of(st.binary(min_size=1, max_size=600), st.none()), max_size=40))
+@given(steps=st.lists(st.one_of(st.binary(min_size=1, max_size=30), st.none()), max_size=40))
 def test_bytes_come_in_their_order_wherever_they_waited(tmp_path: Path, steps: list[bytes | None]) -> None:
-    waiting = _Waiting(tmp_path, memory_bytes=500, file_bytes=10**6)
+    waiting = _Waiting(tmp_path, memory_bytes=100, file_bytes=10**6)
     taken, given_in = b"", b""
     for step in steps:
         if step is None:
