@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from docker_runner.engine.container_logs import LINE_CHARACTERS, LINE_MARKER
@@ -24,6 +24,10 @@ _DEFAULT = {
     100: "none", 200: "normal", 250: "normal", 300: "normal", 400: "normal",
     500: "camouflage", 550: "camouflage", 600: "camouflage",
 }  # fmt: skip
+# When more lines than this come at once nobody reads along, and an entry for each would cost Airflow minutes: then some
+# share an entry, each still a line of its own in it.
+_FLOOD_LINES = 250
+_LINES_OF_AN_ENTRY = 100
 # A component that sends nothing but rubbish is told so, but not for ever.
 _MOST_NOTICES = 50
 
@@ -47,13 +51,13 @@ class ComponentLog:
         self.last_warning = ""
 
     def lines(self, stream: Stream, texts: Sequence[str]) -> None:
-        """Show lines of an output, each for itself (LG-1, D14)."""
+        """Show lines of an output, each for itself (LG-1, D14) unless there are very many at once."""
         level = _STREAM_LEVELS[stream]
         verbosity = self._verbosity.get(level, "normal")
         if verbosity == "camouflage":
             texts = [self._camouflage] * len(texts)
         if verbosity != "none":
-            self._tell(level, texts)
+            self._tell(level, texts if len(texts) <= _FLOOD_LINES else _entries(texts))
 
     def message(self, message: GelfMessage) -> None:
         """Show a GELF message; one without a text is none (LG-14)."""
@@ -117,6 +121,20 @@ class ComponentLog:
             record.__dict__.update(common)
             record.msg = text
             handle(record)
+
+
+def _entries(lines: Sequence[str]) -> Iterator[str]:
+    """Lines put together; no entry is longer than the longest line may be."""
+    entry: list[str] = []
+    size = 0
+    for line in lines:
+        if len(entry) == _LINES_OF_AN_ENTRY or (entry and size + len(line) >= LINE_CHARACTERS):
+            yield "\n".join(entry)
+            entry, size = [], 0
+        entry.append(line)
+        size += len(line) + 1
+    if entry:
+        yield "\n".join(entry)
 
 
 def _trimmed(text: str) -> str:

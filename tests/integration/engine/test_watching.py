@@ -352,13 +352,15 @@ SMALL = 200_000  # bytes that a file of the engine's log may have here
 def test_what_the_engine_has_dropped_is_said_to_be_missing(
     engine: Engine, start: Callable[..., str], caplog: pytest.LogCaptureFixture, in_asyncio: bool
 ) -> None:
-    flood = NUMBERS.format(n=20_000).replace("import sys", "import sys, time; print('one', flush=True); time.sleep(3)")
+    flood = NUMBERS.format(n=20_000).replace(
+        "import sys", "import sys, time; print('a' * 50_000, flush=True); time.sleep(3)"
+    )
     container = start(flood, log_file_bytes=SMALL)
     shown = Shown()
     first = shown.log()
     assert watch(engine, container, first, name="x", timeout_seconds=0, leaving=NOW) is None
     first.begins(_first_moment(engine, container))
-    assert shown.lines == ["one"]
+    assert shown.lines == ["a" * 50_000]
     engine.client.wait(container, timeout=60)
     if in_asyncio:
         asyncio.run(_wait(engine, container, shown, known=first.position))

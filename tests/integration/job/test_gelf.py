@@ -13,6 +13,9 @@ import pytest
 from tests.installation import SCRIPT, SCRIPT_DOCKERFILE, Installation
 from tests.integration.job.test_supervision import Run
 
+from docker_runner.engine.client import Engine
+from docker_runner.engine.gelf import PORTS, Transport, _listening
+from docker_runner.engine.networks import host_address
 from docker_runner.interface.result import FailedComponentError
 from docker_runner.job.steps import clean_up
 
@@ -204,9 +207,13 @@ def test_after_its_worker_was_killed_a_component_sends_to_the_same_place_and_is_
     installation.component(SCRIPT, {"definition": definition, "network": "bridge", "logging": logging})
     installation.configuration("main", {"parameters": {"script": client + NUMBERS}})
     run = Run(installation, "main", installation.job("main").id)
+    with Engine.from_environment() as engine:
+        # Taken while the component starts and free afterwards, so that the first free port is another one then.
+        taken = _listening(Transport(transport), host_address(engine, "bridge"), PORTS)
     try:
-        run.begin()
-        run.die("docker_runner.job.stages:_watch")
+        with taken:
+            run.begin()
+            run.die("docker_runner.job.stages:_watch")
         assert run.record is not None
         port = run.record.gelf_port
         assert port

@@ -69,6 +69,21 @@ def test_verbosity_counts_for_the_outputs_too() -> None:
     assert shown.lines == [("INFO", CAMOUFLAGE)] * 2
 
 
+@pytest.mark.rules("LG-1")
+def test_only_floods_share_entries_and_lose_no_line() -> None:
+    shown = Shown()
+    few = [f"line {n}" for n in range(250)]
+    shown.log.lines(Stream.STDOUT, few)
+    assert [text for _, text in shown.lines] == few
+    shown.lines.clear()
+    flood = [f"line {n}" for n in range(2_050)] + ["x" * 50_000] * 3
+    shown.log.lines(Stream.STDERR, flood)
+    assert "\n".join(text for _, text in shown.lines).splitlines() == flood
+    assert len(shown.lines) == 20 + 1 + 2
+    assert max(len(text) for _, text in shown.lines) <= 60_000
+    assert {level for level, _ in shown.lines} == {"ERROR"}
+
+
 @pytest.mark.rules("LG-14")
 def test_a_message_without_a_text_is_none() -> None:
     shown = Shown(verbosity={"300": "verbose"})
