@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from itertools import groupby
 from typing import Any
 
 from docker_runner.errors import ConfigurationError, UserError
-from docker_runner.project.component import ComponentRegistry
+from docker_runner.project.component import Component, ComponentRegistry
 from docker_runner.project.configuration import Configuration, Project
 from docker_runner.project.dag_ids import dag_id
 from docker_runner.project.entries import Key
@@ -29,10 +30,12 @@ def listing(project: Project, registry: ComponentRegistry) -> Document:
         registry: the registered components.
     """
     branch = project.branch
+    # Many configurations share a component.
+    component = cache(registry.get)
     return {
         "project": {"path": str(project.folder), "id": project.id},
         "branch": {"id": branch.id, "path": branch.path, "is_default": branch.is_default},
-        "configurations": [_configuration(project, registry, key) for key in project.configurations()],
+        "configurations": [_configuration(project, component, key) for key in project.configurations()],
         "flows": [_flow(project, key) for key in project.flows()],
     }
 
@@ -41,7 +44,7 @@ def _identity(project: Project, key: Key) -> Document:
     return {"component": key[0], "id": key[1], "dag_id": dag_id(*key, project.branch)}
 
 
-def _configuration(project: Project, registry: ComponentRegistry, key: Key) -> Document:
+def _configuration(project: Project, component: Callable[[str], Component], key: Key) -> Document:
     shown = _identity(project, key)
     try:
         configuration = project.configuration(*key)
@@ -50,7 +53,7 @@ def _configuration(project: Project, registry: ComponentRegistry, key: Key) -> D
     shown |= _described(configuration)
     shown["rows"] = [{"id": row.id, "name": row.name, "is_disabled": row.is_disabled} for row in configuration.rows]
     try:
-        options = run_options(configuration, registry.get(key[0]))
+        options = run_options(configuration, component(key[0]))
     except UserError as error:
         return {**shown, "problem": problem_document(error)}
     return {**shown, "granularity": options.granularity.value, "trigger": options.trigger and options.trigger.value}
