@@ -86,6 +86,7 @@ class ManifestEntries:
         self._ignored = ignored
         self._repeated: dict[Key, int] = {}
         self._items: dict[Key, tuple[int, Any]] = {}
+        self._known: dict[Key, Entry] = {}
         self._children: dict[Key, list[Key]] = {}
         own = {item["id"] for item in manifest["branches"] if str(item["id"]) == branch.id} | {branch.id}
         # Every task goes through this loop once for each configuration of the project.
@@ -125,8 +126,12 @@ class ManifestEntries:
         Raises:
             ConfigurationError: its item in the manifest is wrong.
         """
-        if key not in self._items:
-            return None
+        if key not in self._known and key in self._items:
+            # Variables and schedules ask for the entry that they belong to.
+            self._known[key] = self._read(key)
+        return self._known.get(key)
+
+    def _read(self, key: Key) -> Entry:
         index, raw = self._items[key]
         item = checked(raw, "project-manifest-configuration", file=self._file, key=f"configurations[{index}]")
         if key in self._repeated:
