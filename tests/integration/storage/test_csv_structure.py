@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import io
+import itertools
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,7 +18,7 @@ from tests.integration.storage.lake_files import write_csv
 
 from docker_runner.errors import UserError
 from docker_runner.storage.base import TableLoad
-from docker_runner.storage.lake import csv_structure
+from docker_runner.storage.lake import csv_pieces, csv_structure, csv_vectors
 from docker_runner.storage.lake.connection import Connection
 from docker_runner.storage.lake.csv_source import CsvFile, Dialect, open_source
 from docker_runner.storage.lake.location import parse_location
@@ -71,31 +74,103 @@ def almost_csv(draw: st.DrawFn) -> tuple[int, str]:
 
 @pytest.mark.rules("OM-74", "OM-77")
 @given(almost_csv(), st.sampled_from([1, 2, 3, 1 << 20]))
-@settings(
-    max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
-)
+@settings(max_examples=120, deadline=None, suppress_health_check=UNHURRIED)
 def test_no_row_and_no_field_is_left_out_or_changed(
     connection: Connection, tmp_path: Path, made: tuple[int, str], chunk: int
 ) -> None:
     columns, text = made
-    before, csv_structure._CHUNK_BYTES = csv_structure._CHUNK_BYTES, chunk
-    try:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(csv_structure, "_CHUNK_BYTES", chunk)
         assert read(connection, write(tmp_path / "t.csv", text.encode())) == expected(text, columns)
-    finally:
-        csv_structure._CHUNK_BYTES = before
+
+
+@pytest.mark.rules("OM-74", "OM-77")
+@given(almost_csv(), st.integers(1, 9), st.integers(1, 12))
+@settings(max_examples=60, deadline=None, suppress_health_check=UNHURRIED)
+def test_nor_in_large_files_that_are_looked_at_and_read_in_parts(
+    connection: Connection, tmp_path: Path, made: tuple[int, str], part: int, piece: int
+) -> None:
+    """Parts begin and end anywhere: in fields, between the bytes of a line end, an enclosure or a letter."""
+    columns, text = made
+    with pytest.MonkeyPatch.context() as patch:
+        in_small_parts(patch, part=part, piece=piece)
+        assert read(connection, write(tmp_path / "t.csv", text.encode())) == expected(text, columns)
+
+
+def in_small_parts(patch: pytest.MonkeyPatch, *, part: int, piece: int, block: int = 64) -> None:
+    """Treat small files as large ones."""
+    patch.setattr(csv_structure, "_MANY_BYTES", 0)
+    patch.setattr(csv_vectors, "PART_BYTES", part)
+    patch.setattr(csv_vectors, "_BLOCK_BYTES", block)
+    patch.setattr(csv_pieces, "_PIECE_BYTES", piece)
+
+
+@pytest.mark.rules("OM-74", "OM-77")
+@pytest.mark.parametrize("gzipped", [True, False])
+@given(
+    st.text(st.sampled_from('aé",\n\r'), max_size=300),
+    st.sampled_from(["\n", "\r", "\r\n"]),
+    st.sampled_from(['"', "'", ""]),
+    st.sampled_from([1, 5, 64, 100, 1000]),
+    st.sampled_from([64, 128]),
+    st.booleans(),
+)
+@settings(max_examples=60, deadline=None, suppress_health_check=UNHURRIED)
+def test_large_files_are_judged_as_small_ones_are(
+    tmp_path: Path, gzipped: bool, text: str, newline: str, enclosure: str, part: int, block: int, mark: bool
+) -> None:
+    content = ("\ufeff" * mark + text).encode()
+    path = write(tmp_path / "t.csv", gzip.compress(content, mtime=0) if gzipped else content)
+    file, dialect = CsvFile(path, gzipped, newline), Dialect(",", enclosure)
+    # Without large files there are no begins of records to compare.
+    small = csv_structure.outlines([file], dialect, longest_bytes=70)
+    with pytest.MonkeyPatch.context() as patch:
+        in_small_parts(patch, part=part, piece=1, block=block)
+        large = csv_structure.outlines([file], dialect, longest_bytes=70)
+    assert (large and [replace(one, begins=()) for one in large]) == small
+
+
+@pytest.mark.rules("OM-77")
+@pytest.mark.parametrize("newline", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("header", [True, False])
+def test_a_file_is_cut_between_records_only(
+    connection: Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, newline: str, header: bool
+) -> None:
+    """Wherever a part begins, in whatever field: the pieces hold the file's records as they stand there."""
+    some = random.Random(newline)
+    rows = [["".join(some.choices(f'a,"{newline}', k=some.randrange(9))) for _ in range(2)] for _ in range(60)]
+    written = io.StringIO(newline="")
+    csv.writer(written, lineterminator=newline, quoting=csv.QUOTE_ALL).writerows([["k", "v"], *rows])
+    file = write(tmp_path / "t.csv", ("\ufeff" + written.getvalue()).encode())
+    for part in (1, 2, 5, 64, 100):
+        in_small_parts(monkeypatch, part=part, piece=part)
+        source = open_source(TableLoad("in.c-main.t", file, columns=() if header else ("k", "v")))
+        outlines = csv_structure.outlines(source.files, source.dialect, longest_bytes=10_000)
+        assert outlines is not None
+        names = iter(tmp_path / f"{header}-{part}-{number}" for number in itertools.count())
+        pieces = csv_pieces.cut(source, outlines, names)
+        assert not pieces.header
+        assert len(pieces.files) > min(50, 300 // part)
+        records = []
+        for piece in pieces.files:
+            text = io.StringIO(piece.path.read_bytes().decode("utf-8-sig"), newline="")
+            records += list(csv.reader(text, strict=True))
+        assert records == (rows if header else [["k", "v"], *rows])
 
 
 @pytest.mark.rules("OM-74")
+@pytest.mark.parametrize("large", [True, False])
 @pytest.mark.parametrize(
     ("text", "columns", "records"),
     [('k\n"a\nb"\n\n', 1, 3), ("k\na", 1, 2), ('k,v\n"a,\n",b\n\n', 2, 2), ("k,v\n,", 2, 2), ("", 1, 0)],
 )
 def test_the_number_of_records_is_known_without_reading_them(
-    tmp_path: Path, text: str, columns: int, records: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, columns: int, records: int, large: bool
 ) -> None:
     file = CsvFile(write(tmp_path / "t.csv", text), gzipped=False, newline="\n")
-    found = csv_structure.outline(file, Dialect(",", '"'), longest_bytes=1000)
-    assert found
+    if large:
+        in_small_parts(monkeypatch, part=3, piece=1)
+    (found,) = csv_structure.outlines([file], Dialect(",", '"'), longest_bytes=1000) or []
     assert [number for number in range(5) if found.fits(number, columns=columns)] == [records]
 
 

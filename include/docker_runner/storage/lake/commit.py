@@ -107,17 +107,23 @@ def _write(
     connection: Connection, wanted: Commit, staged: list[StagedTable], contents: list[blobs.StoredContent]
 ) -> Committed:
     now = datetime.now(UTC)
-    loaded = _write_tables(connection, wanted.tables, staged, now)
-    files = _write_files(connection, wanted.add_file_tags, contents, now)
-    put(connection.run, Kind.STATES, {documents.state_id(key): dict(state) for key, state in wanted.state.items()})
-    committed = Committed(tuple(loaded), tuple(files))
-    done = {"committed": now.isoformat(), **documents.committed_document(committed)}
-    put(connection.run, Kind.COMMITS, {wanted.key: done})
+    with ExitStack() as on_failure:
+        loaded = _write_tables(connection, wanted.tables, staged, now, on_failure)
+        files = _write_files(connection, wanted.add_file_tags, contents, now)
+        put(connection.run, Kind.STATES, {documents.state_id(key): dict(state) for key, state in wanted.state.items()})
+        committed = Committed(tuple(loaded), tuple(files))
+        done = {"committed": now.isoformat(), **documents.committed_document(committed)}
+        put(connection.run, Kind.COMMITS, {wanted.key: done})
+        on_failure.pop_all()
     return committed
 
 
 def _write_tables(
-    connection: Connection, loads: tuple[TableLoad, ...], staged: list[StagedTable], now: datetime
+    connection: Connection,
+    loads: tuple[TableLoad, ...],
+    staged: list[StagedTable],
+    now: datetime,
+    on_failure: ExitStack,
 ) -> list[LoadedTable]:
     if not loads:
         return []
@@ -125,8 +131,11 @@ def _write_tables(
     present = set(tables)
     loaded, problems = [], []
     for load, rows in zip(loads, staged, strict=True):
+        is_only = sum(other.table_id == load.table_id for other in loads) == 1
+        writer = TableWriter(connection, load, tables.get(load.table_id), is_only=is_only)
+        on_failure.callback(writer.withdraw)
         try:
-            table, result = TableWriter(connection, load, tables.get(load.table_id)).write(rows)
+            table, result = writer.write(rows)
         except UserError as error:
             problems.append(f"Table {load.table_id}: {error}")
         else:

@@ -21,6 +21,7 @@ from docker_runner.storage.names import sanitize_header
 if TYPE_CHECKING:
     from _csv import Reader as CsvReader
 
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _GZIP_MAGIC = b"\x1f\x8b"
 
 

@@ -10,12 +10,16 @@ from __future__ import annotations
 
 import re
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from docker_runner.storage.lake.csv_source import CsvFile, Dialect
+from docker_runner.storage.lake import csv_vectors
+from docker_runner.storage.lake.csv_source import BYTE_ORDER_MARK, CsvFile, Dialect
+from docker_runner.storage.lake.csv_tail import last_record_is_short
 
 _CHUNK_BYTES = 1 << 20
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+# Importing numpy takes as long as looking at so many bytes without it.
+_MANY_BYTES = 8 << 20
 
 
 @dataclass(frozen=True)
@@ -26,11 +30,14 @@ class Outline:
         delimiters: how many there are outside of enclosures.
         lines: how many there are outside of enclosures; the last one may lack its end.
         lines_in_fields: enclosed fields have line ends in them.
+        begins: where some records begin, in the file's order, the second one first; empty for small or compressed
+            files.
     """
 
     delimiters: int = 0
     lines: int = 0
     lines_in_fields: bool = False
+    begins: tuple[int, ...] = ()
 
     def fits(self, records: int, *, columns: int) -> bool:
         """Whether so many records, the header among them, are all that there are, with all their fields.
@@ -107,38 +114,61 @@ class _Outside:
         self._before = (before + text)[-1:]
 
 
-def outline(file: CsvFile, dialect: Dialect, *, longest_bytes: int) -> Outline | None:
+def outlines(files: Sequence[CsvFile], dialect: Dialect, *, longest_bytes: int) -> list[Outline] | None:
     """Count what tells whether all records were read, and all of each; None when DuckDB's reader is not to be trusted.
 
     Args:
-        file: the file.
-        dialect: its dialect.
-        longest_bytes: how long the last record may be.
+        files: the files.
+        dialect: their dialect.
+        longest_bytes: how long the last record of each may be.
     """
+    if sum(file.path.stat().st_size for file in files) < _MANY_BYTES:
+        found = [_look_through(file, dialect, longest_bytes) for file in files]
+    else:
+        parts = csv_vectors.look_at(files, dialect, longest_bytes=longest_bytes)
+        found = [_joined(of_file, file.newline) for file, of_file in zip(files, parts, strict=True)]
+    known = [one for one in found if one is not None]
+    return known if len(known) == len(files) else None
+
+
+def _look_through(file: CsvFile, dialect: Dialect, longest_bytes: int) -> Outline | None:
+    """The outline of a small file, if it is clean."""
     outside = _Outside(dialect, file.newline)
     last_chunks: deque[bytes] = deque(maxlen=longest_bytes // _CHUNK_BYTES + 1)
     size = 0
     with file.open() as raw:
         while chunk := raw.read(_CHUNK_BYTES):
-            outside.look_at(chunk.removeprefix(_BYTE_ORDER_MARK) if not size else chunk)
+            outside.look_at(chunk.removeprefix(BYTE_ORDER_MARK) if not size else chunk)
             size += len(chunk)
             last_chunks.append(chunk)
     if not outside.is_clean:
         return None
-    if size > longest_bytes and not _last_record_is_short(b"".join(last_chunks)[-longest_bytes:], file, dialect):
+    if size > longest_bytes and not last_record_is_short(b"".join(last_chunks)[-longest_bytes:], file, dialect):
         return None
     return outside.outline
 
 
-def _last_record_is_short(tail: bytes, file: CsvFile, dialect: Dialect) -> bool:
-    """Whether the last record begins in the tail of a file."""
-    # Outside of all fields is a line end with an even number of enclosures behind it.
-    enclosure, line_end = dialect.enclosure.encode(), file.newline[-1].encode()
-    tail = tail.rstrip(b"\r\n")
-    end, behind = len(tail), 0
-    while (start := tail.rfind(line_end, 0, end)) >= 0:
-        behind += tail.count(enclosure, start, end) if enclosure else 0
-        if behind % 2 == 0:
-            return True
-        end = start
-    return False
+def _joined(parts: Sequence[csv_vectors.Part], newline: str) -> Outline | None:
+    """The outline of a file, if it is clean, from that of its parts."""
+    inside: int = 0
+    delimiters = feeds = returns = pairs = line_ends = 0
+    begins = []
+    for part in parts:
+        if part.misplaced[inside]:
+            return None
+        delimiters += part.delimiters[inside]
+        feeds += part.feeds[inside]
+        returns += part.returns[inside]
+        pairs += part.pairs[inside]
+        line_ends += part.line_ends
+        begins.append(part.begins[inside])
+        inside ^= part.turns
+    alike = {"\n": not returns, "\r": not feeds, "\r\n": returns == feeds == pairs}[newline]
+    if inside or not alike or parts[-1].ends_long:
+        return None
+    return Outline(
+        delimiters,
+        (returns if newline == "\r" else feeds) + (parts[-1].last not in (b"\n", b"\r")),
+        line_ends > returns + feeds,
+        tuple(begin for begin in begins if begin is not None),
+    )

@@ -5,10 +5,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 from docker_runner.errors import UserError
 from docker_runner.storage.base import DeleteWhere, LoadedTable, Table, TableLoad
-from docker_runner.storage.lake import sql
+from docker_runner.storage.lake import adoption, sql
 from docker_runner.storage.lake.connection import Connection
 from docker_runner.storage.lake.documents import merge_metadata
 from docker_runner.storage.lake.filters import resolve_columns, where_condition
@@ -23,15 +24,17 @@ _MANY_ROWS = 1_000_000
 class TableWriter:
     """Loads into one table, inside the write transaction."""
 
-    def __init__(self, connection: Connection, load: TableLoad, present: Table | None) -> None:
+    def __init__(self, connection: Connection, load: TableLoad, present: Table | None, *, is_only: bool) -> None:
         """Describe a load.
 
         Args:
             connection: the lake, in its write transaction.
             load: what to do.
             present: the table as it is; None when it does not exist.
+            is_only: the transaction has no other load of this table.
         """
         self._connection = connection
+        self._is_only = is_only
         self._run = connection.run
         self._load = load
         self._name = sql.table(load.table_id)
@@ -41,6 +44,12 @@ class TableWriter:
             # Later than every load before, whatever the clock says: exports since a load must find the next (IM-30).
             self._now = max(self._now, present.last_import_date + timedelta(microseconds=1))
         self._structure = Structure(connection, load, present, now=self._now)
+        self._adopted: Path | None = None
+
+    def withdraw(self) -> None:
+        """Remove the files that :meth:`write` has put into the lake; the transaction was not committed."""
+        if self._adopted:
+            adoption.remove(self._adopted)
 
     def write(self, staged: StagedTable) -> tuple[Table, LoadedTable]:
         """Make the rows of the load visible to this transaction.
@@ -93,6 +102,11 @@ class TableWriter:
     def _append(self, table: Table, staged: StagedTable) -> int:
         if not staged.rows:
             return 0
+        # DuckLake cannot drop a table in the transaction that has adopted files for it.
+        if self._is_only and staged.rows >= _MANY_ROWS and staged.files:
+            self._adopted = adoption.adopt(self._connection, table, staged.files, self._now)
+            if self._adopted:
+                return staged.rows
         columns = sql.names((*table.columns, TIMESTAMP_COLUMN))
         return self._connection.count(f"INSERT INTO {self._name} ({columns}) {self._rows(table, staged)}")
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,8 +13,9 @@ from docker_runner.errors import StorageError, UserError
 from docker_runner.storage.lake import sql
 from docker_runner.storage.lake.conversion import Conversion
 from docker_runner.storage.lake.csv_check import find_record, rewrite
+from docker_runner.storage.lake.csv_pieces import cut
 from docker_runner.storage.lake.csv_source import CsvFile, CsvSource
-from docker_runner.storage.lake.csv_structure import Outline, outline
+from docker_runner.storage.lake.csv_structure import Outline, outlines
 
 if TYPE_CHECKING:
     from docker_runner.storage.lake.connection import Connection
@@ -22,8 +24,9 @@ if TYPE_CHECKING:
 _LINE_BYTES = 16_000_000
 _BUFFER_BYTES = 32_000_000
 
-# Row groups are bounded in bytes where DuckDB can: rows may hold megabytes each.
+# Row groups are bounded in bytes where DuckDB can: rows may hold megabytes each. Files are as large as DuckLake's own.
 _BOUNDED_ROW_GROUPS = "ROW_GROUP_SIZE_BYTES 33554432"
+_BOUNDED_FILES = f"{_BOUNDED_ROW_GROUPS}, FILE_SIZE_BYTES 536870912"
 
 # Names with a blank, which no column of a table can have.
 _ROW = '"row number"'
@@ -43,6 +46,15 @@ def has_duplicates(connection: Connection, relation: str, key: tuple[str, ...]) 
     )
 
 
+@dataclass(frozen=True)
+class _Way:
+    """A way to read a source, and what tells whether it gave all rows; ``headers`` of its records are none."""
+
+    expected: Outline
+    headers: int
+    parallel: bool
+
+
 class StagedTable:
     """The rows of one load as Parquet, in columns named like the table's: texts, until they are converted."""
 
@@ -59,12 +71,18 @@ class StagedTable:
         self.columns = source.columns
         self.warnings = source.warnings
         connection.limit_threads(len(source.columns))
-        path, self._all_rows = self._read()
-        self._texts = self._converted = f"read_parquet({sql.text(str(path))})"
+        self._ways = self._examine()
+        self._texts, self._all_rows = self._read()
+        self._converted = self._texts
         self._conversion = Conversion()
         self._key: tuple[str, ...] = ()
         self.rows = self._all_rows
-        self.relation = self._texts
+        self.relation = _parquet(self._texts)
+
+    @property
+    def files(self) -> list[Path]:
+        """The files that hold exactly the rows of the load; none if rows were left out of them."""
+        return sorted(self._converted.iterdir()) if self.relation == _parquet(self._converted) else []
 
     def convert(self, conversion: Conversion) -> None:
         """Turn the texts into what the table holds. All rows are there again: duplicates have to be removed anew.
@@ -78,16 +96,16 @@ class StagedTable:
             return
         self._converted = self._texts
         if conversion.changes_texts:
-            path = self._new_parquet()
-            rows = conversion.rows(self.columns, self._texts, checked=True)
+            folder = self._new_parquet()
+            rows = conversion.rows(self.columns, _parquet(self._texts), checked=True)
             try:
-                self._connection.run(f"COPY ({rows}) TO {sql.text(str(path))} (FORMAT parquet, {_BOUNDED_ROW_GROUPS})")
+                self._connection.run(f"COPY ({rows}) TO {sql.text(str(folder))} (FORMAT parquet, {_BOUNDED_FILES})")
             except duckdb.InvalidInputException:
                 self._refuse_wrong_record(conversion)
                 raise
-            self._converted = f"read_parquet({sql.text(str(path))})"
+            self._converted = folder
         self._conversion = conversion
-        self._key, self.rows, self.relation = (), self._all_rows, self._converted
+        self._key, self.rows, self.relation = (), self._all_rows, _parquet(self._converted)
 
     def _refuse_wrong_record(self, conversion: Conversion) -> None:
         """Find the first record with a text that cannot be converted."""
@@ -106,13 +124,14 @@ class StagedTable:
         """
         if key == self._key:
             return
-        self._key, self.rows, self.relation = key, self._all_rows, self._converted
+        converted = _parquet(self._converted)
+        self._key, self.rows, self.relation = key, self._all_rows, converted
         if not key:
             return
         hash_of_key = f"hash({sql.names(key, 'a.')})"
         repeated = self._new_parquet()
         if not self._connection.count(
-            f"COPY (SELECT {hash_of_key} AS {_HASH} FROM {self._converted} AS a GROUP BY ALL HAVING count(*) > 1) "
+            f"COPY (SELECT {hash_of_key} AS {_HASH} FROM {converted} AS a GROUP BY ALL HAVING count(*) > 1) "
             f"TO {sql.text(str(repeated))} (FORMAT parquet)"
         ):
             return
@@ -129,49 +148,63 @@ class StagedTable:
         )
         self.rows = self._all_rows - in_doubt + kept
         self.relation = (
-            f"(SELECT {columns} FROM {self._converted} AS a ANTI {is_repeated} "
+            f"(SELECT {columns} FROM {converted} AS a ANTI {is_repeated} "
             f"UNION ALL SELECT {columns} FROM read_parquet({sql.text(str(last_rows))}))"
         )
 
     def _read_in_order(self, numbered_rows: str) -> tuple[Path, int]:
-        """Like :meth:`_read`, with the rows numbered as they stand in the source."""
+        """Read the source once more, in the way that gave all rows.
+
+        Args:
+            numbered_rows: which rows; a query of ``_NUMBERED``, the rows in order with their numbers.
+
+        Returns:
+            A Parquet file with these rows, and their number.
+        """
         self._connection.run("SET preserve_insertion_order = true")
         try:
-            return self._read(numbered_rows)
+            return self._copy(numbered_rows, parallel=bool(self._ways) and self._ways[0].parallel)
         finally:
             self._connection.run("SET preserve_insertion_order = false")
 
-    def _read(self, numbered_rows: str = "") -> tuple[Path, int]:
-        """Write the source's rows to a new Parquet file.
+    def _examine(self) -> list[_Way]:
+        """Look through the source, and see how it may be read; from the fastest way to that which takes most."""
+        found = outlines(self._source.files, self._source.dialect, longest_bytes=_LINE_BYTES)
+        if found is None:
+            return []
+        expected = sum(found, Outline())
+        headers = len(self._source.files) if self._source.header else 0
+        if not expected.lines_in_fields:
+            return [_Way(expected, headers, parallel=True), _Way(expected, headers, parallel=False)]
+        if self._connection.count("SELECT current_setting('threads')") > 1:
+            self._source = cut(self._source, found, self._new_files())
+        return [_Way(expected, headers, parallel=False)]
+
+    def _read(self) -> tuple[Path, int]:
+        """Write the source's rows to a new folder of Parquet files.
 
         Tries the fast way, then with one thread, then record by record; each takes more than the one before.
 
-        Args:
-            numbered_rows: which rows; a query of ``_NUMBERED``, the rows in order with their numbers. All by default.
-
         Returns:
-            The file, and the number of its rows.
+            The folder, and the number of its rows.
         """
         import duckdb
 
-        source = self._source
-        found = [outline(file, source.dialect, longest_bytes=_LINE_BYTES) for file in source.files]
-        known = sum((one for one in found if one), Outline())
-        ways = (False,) if known.lines_in_fields else (True, False)
-        for parallel in ways if None not in found else ():
+        while self._ways:
+            way = self._ways[0]
             try:
-                path, rows = self._copy(numbered_rows, parallel=parallel)
+                path, rows = self._copy(parallel=way.parallel)
             except (duckdb.InvalidInputException, duckdb.NotImplementedException):
                 # The latter is how threads tell that they find no begin of a record in their part of a file.
-                continue
-            headers = len(source.files) if source.header else 0
-            if numbered_rows or known.fits(rows + headers, columns=len(source.columns)):
+                rows = -1
+            if way.expected.fits(rows + way.headers, columns=len(self.columns)):
                 return path, rows
-        rewritten = rewrite(source, self._new_files())
+            del self._ways[0]
+        rewritten = rewrite(self._original, self._new_files())
         self._source = rewritten.source
         self._line_bytes = max(rewritten.longest_bytes + 1, _LINE_BYTES)
-        path, rows = self._copy(numbered_rows, parallel=False)
-        if rows != rewritten.records and not numbered_rows:
+        path, rows = self._copy(parallel=False)
+        if rows != rewritten.records:
             raise StorageError(f"Of {rewritten.records} records of a CSV only {rows} could be read.")
         return path, rows
 
@@ -190,12 +223,13 @@ class StagedTable:
         link.symlink_to(path.absolute())
         return link
 
-    def _copy(self, numbered_rows: str, *, parallel: bool) -> tuple[Path, int]:
-        bound = "ROW_GROUP_SIZE 20480" if numbered_rows else _BOUNDED_ROW_GROUPS
-        rows = self._select(parallel=parallel)
+    def _copy(self, numbered_rows: str = "", *, parallel: bool) -> tuple[Path, int]:
+        """Write all rows to a folder of Parquet files, or a selection of the numbered ones to one file."""
+        rows, bound = self._select(parallel=parallel), _BOUNDED_FILES
         if numbered_rows:
             numbered = f"SELECT *, row_number() OVER () AS {_ROW} FROM ({rows})"
             rows = f"WITH {_NUMBERED} AS NOT MATERIALIZED ({numbered}) {numbered_rows}"
+            bound = "ROW_GROUP_SIZE 20480"
         path = self._new_parquet()
         return path, self._connection.count(f"COPY ({rows}) TO {sql.text(str(path))} (FORMAT parquet, {bound})")
 
@@ -225,3 +259,8 @@ class StagedTable:
                 f"SELECT * FROM read_csv([{paths}], {common}, new_line = '{end}', compression = '{compression}')"
             )
         return " UNION ALL ".join(reads)
+
+
+def _parquet(folder: Path) -> str:
+    """SQL of the rows in a folder of Parquet files."""
+    return f"read_parquet({sql.text(f'{folder}/*.parquet')})"
