@@ -15,9 +15,16 @@ def main() -> None:
     from tests.benchmarks.containers import containers
     from tests.benchmarks.overhead import overhead
     from tests.benchmarks.scale import scale
+    from tests.benchmarks.storage import storage
     from tests.benchmarks.triggerer import triggerer
 
-    parts = {"overhead": overhead, "scale": scale, "containers": containers, "triggerer": triggerer}
+    parts = {
+        "overhead": overhead,
+        "scale": scale,
+        "containers": containers,
+        "triggerer": triggerer,
+        "storage": storage,
+    }
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
     parser.add_argument("parts", nargs="*", choices=[*parts, []], help="which comparisons; all by default")
     for name in parser.parse_args().parts or parts:
