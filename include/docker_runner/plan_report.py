@@ -38,7 +38,7 @@ def _row(row: Document) -> Iterator[str]:
     yield "Runs"
     for stage in row["run"]:
         yield from (f"  {line}" for line in _stage(stage))
-    yield "Writes"
+    yield "Writes, besides what the component's own manifests say"
     yield from (f"  {line}" for line in _output(row["output"]))
     if row["problems"]:
         yield "It would fail"
