@@ -11,11 +11,11 @@ from collections.abc import Iterable
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
-from docker_runner import storage_event_commands, storage_token_commands
+from docker_runner import storage_event_commands, storage_time_commands, storage_token_commands
 from docker_runner.errors import UserError
 from docker_runner.mapping.moments import moment
 from docker_runner.settings import Settings
@@ -33,12 +33,12 @@ from docker_runner.storage.base import (
     Where,
 )
 
-if TYPE_CHECKING:
-    from docker_runner.storage.lake.lake import Lake
-
 app = typer.Typer(help="Look into the Storage, bring tables and files in and take them out.", no_args_is_help=True)
 app.add_typer(storage_token_commands.app, name="token")
 app.command("events")(storage_event_commands.list_events)
+app.command("history")(storage_time_commands.show_history)
+app.command("restore")(storage_time_commands.restore_table)
+app.command("sql")(storage_time_commands.run_sql)
 
 _MAX_SHOWN_CHARACTERS = 60
 _WIDTH_OF_A_PIPE = 400
@@ -78,20 +78,26 @@ def export_table(
     changed_since: Annotated[str, typer.Option(help="only rows changed since, e.g. '-2 days' or 2026-01-31")] = "",
     limit: Annotated[int | None, typer.Option(help="at most so many rows")] = None,
     file_type: Annotated[str, typer.Option(help="csv or parquet")] = "csv",
+    at: Annotated[str, typer.Option(help="as the table was at this time, e.g. '-2 hours'; see 'storage history'")] = "",
 ) -> None:
     """Write a table as CSV or Parquet."""
     since = moment(changed_since, now=datetime.now(UTC), key="--changed-since") if changed_since else None
-    with closing(_open()) as storage, tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder:
         file = target or Path(folder, "table.csv")
-        exported = storage.export_table(
-            table,
-            file,
-            columns=_split(columns),
-            where=_where(where),
-            changed_since=since,
-            limit=limit,
-            file_type=file_type,
-        )
+        wanted: dict[str, Any] = {
+            "columns": _split(columns),
+            "where": _where(where),
+            "changed_since": since,
+            "limit": limit,
+            "file_type": file_type,
+        }
+        if at:
+            storage_token_commands.refuse_unless_manager("look at earlier states")
+            with storage_time_commands.open_lake() as lake:
+                exported = lake.export_table(table, file, at=storage_time_commands.point_in_time(at, None), **wanted)
+        else:
+            with closing(_open()) as storage:
+                exported = storage.export_table(table, file, **wanted)
         if target:
             print(f"{table}: {exported.rows} rows written to {target}.")
             return
@@ -143,7 +149,7 @@ def print_preview(storage: Storage, table: str, *, rows: int) -> None:
         csv.field_size_limit(sys.maxsize)
         with preview.open(encoding="utf-8", newline="") as file:
             header, *records = csv.reader(file)
-    print_table(header, (map(_shortened, record) for record in records), overflow="ellipsis")
+    print_table(header, (map(shortened, record) for record in records), overflow="ellipsis")
 
 
 @app.command("upload")
@@ -190,6 +196,25 @@ def download_file(
     print(f"{file.name}: {file.size_bytes} bytes written to {target}.")
 
 
+@app.command("drop")
+def drop_table(table: Annotated[str, typer.Argument(help="table id, e.g. in.c-main.orders")]) -> None:
+    """Remove a table; 'storage restore' brings it back for some days."""
+    with closing(_open()) as storage:
+        storage.drop_table(table)
+    print(f"Dropped {table}.")
+
+
+@app.command("delete-file")
+def delete_file(
+    file_id: Annotated[int, typer.Argument(metavar="ID", help="id of the file, see 'storage files'")],
+) -> None:
+    """Remove a stored file for good."""
+    storage_token_commands.refuse_unless_manager("delete files")
+    with storage_time_commands.open_lake() as lake:
+        file = lake.delete_file(file_id)
+    print(f"Deleted {file.name}, file {file.id}.")
+
+
 @app.command("maintain")
 def maintain_storage(
     keep_days: Annotated[
@@ -210,21 +235,13 @@ def maintain_lake(*, keep_days: int | None = None) -> str:
     from docker_runner.storage.lake.maintenance import as_text
 
     days = Settings.from_environment().storage_keep_days if keep_days is None else keep_days
-    with _open_lake() as lake:
+    with storage_time_commands.open_lake() as lake:
         return as_text(lake.maintain(timedelta(days=days)))
 
 
 def _open() -> Storage:
     settings = Settings.from_environment()
     return open_storage(settings.storage, token=settings.storage_token)
-
-
-def _open_lake() -> Lake:
-    """For what only the embedded Storage can do."""
-    from docker_runner.storage.lake.lake import Lake
-    from docker_runner.storage.lake.location import parse_location
-
-    return Lake(parse_location(Settings.from_environment().storage))
 
 
 def _split(names: str) -> tuple[str, ...]:
@@ -249,7 +266,8 @@ def _moment(time: datetime) -> str:
     return time.strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
-def _shortened(text: str) -> str:
+def shortened(text: str) -> str:
+    """A text that fits into a table."""
     return text if len(text) <= _MAX_SHOWN_CHARACTERS else text[: _MAX_SHOWN_CHARACTERS - 1] + "…"
 
 
@@ -275,7 +293,7 @@ def _column(name: str, kind: ColumnType | None) -> str:
 
 
 def _entry(item: MetadataItem) -> str:
-    return f"{item.key} = {_shortened(item.value)} ({item.provider})"
+    return f"{item.key} = {shortened(item.value)} ({item.provider})"
 
 
 def print_table(

@@ -32,6 +32,9 @@ the catalogue itself. So one DuckLake transaction makes everything that a commit
     file_fields.py     the fields that these can name
     ledger.py          tokens and events, in plain tables beside the lake
     ledger_database.py where these tables are
+    history.py         earlier states of tables, and what changed
+    restore.py         an earlier state put back
+    query.py           anyone's SQL, which can only read
     maintenance.py     what a lake needs now and then
     compaction.py      fewer and larger files
 """

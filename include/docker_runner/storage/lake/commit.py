@@ -145,7 +145,7 @@ def _write_tables(
         raise UserError("\n".join(problems))
     changed = {table_id: documents.table_document(table) for table_id, table in tables.items()}
     put(connection.run, Kind.TABLES, changed)
-    _add_buckets(connection, [load for load in loads if load.table_id not in present], now)
+    add_buckets(connection, [load for load in loads if load.table_id not in present], now)
     return loaded
 
 
@@ -167,7 +167,7 @@ def _present_tables(connection: Connection, loads: tuple[TableLoad, ...]) -> dic
     return {table_id: documents.read_table(table_id, document) for table_id, document in present.items()}
 
 
-def _add_buckets(connection: Connection, loads: list[TableLoad], now: datetime) -> None:
+def add_buckets(connection: Connection, loads: list[TableLoad], now: datetime) -> None:
     """Record the buckets that loads have made, with who made them (OM-51, OM-80).
 
     Raises:

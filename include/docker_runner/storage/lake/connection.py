@@ -120,6 +120,27 @@ class Connection:
 
 
 @contextmanager
+def open_read_only(location: Location) -> Iterator[tuple[duckdb.DuckDBPyConnection, Path]]:
+    """A lake that is there already, to read from; and the folder for what DuckDB cannot keep in memory.
+
+    Raises:
+        StorageError: it cannot be opened.
+    """
+    Connection(location).close()  # makes, completes and checks it
+    scratch = Scratch(location)
+    try:
+        with storage_errors():
+            connection = _connect(location, scratch)
+            connection.execute(location.attach_statement(read_only=True))
+        try:
+            yield connection, scratch.spill
+        finally:
+            connection.close()
+    finally:
+        scratch.remove()
+
+
+@contextmanager
 def storage_errors() -> Iterator[None]:
     """Turn DuckDB's and the file system's errors into StorageError."""
     import duckdb

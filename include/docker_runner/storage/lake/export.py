@@ -32,8 +32,9 @@ def export(
     changed_since: datetime | None,
     limit: int | None,
     file_type: str,
+    snapshot: int | None = None,
 ) -> Exported:
-    """Write a table's rows; the target appears when it is complete.
+    """Write a table's rows, as they are or as they were in an earlier snapshot; the target appears when it is complete.
 
     Raises:
         UserError: a column does not exist or is named twice, the limit is negative, or the file type is unknown.
@@ -55,6 +56,7 @@ def export(
         conditions.append(f"{TIMESTAMP_COLUMN} > {sql.time(changed_since)}")
     query = (
         f"SELECT {', '.join(_field(column, file_type) for column in chosen)} FROM {sql.table(table.id)}"
+        + (f" AT (VERSION => {snapshot})" if snapshot is not None else "")
         + (f" WHERE {' AND '.join(conditions)}" if conditions else "")
         + (f" LIMIT {limit}" if limit is not None else "")
     )

@@ -31,10 +31,12 @@ from docker_runner.storage.lake.commit import commit
 from docker_runner.storage.lake.connection import Connection, storage_errors
 from docker_runner.storage.lake.export import export
 from docker_runner.storage.lake.file_search import file_search
+from docker_runner.storage.lake.history import Change, history, snapshot_at, table_at
 from docker_runner.storage.lake.ledger import LakeLedger
 from docker_runner.storage.lake.location import Location
 from docker_runner.storage.lake.maintenance import EVENT_DAYS, GRACE, Maintained, maintain
 from docker_runner.storage.lake.records import Kind, delete, find, put
+from docker_runner.storage.lake.restore import restore
 from docker_runner.storage.names import split_table_id
 
 
@@ -93,18 +95,24 @@ class Lake(LakeLedger):
         changed_since: datetime | None = None,
         limit: int | None = None,
         file_type: str = "csv",
+        at: datetime | int | None = None,
     ) -> Exported:
-        """Write a table as CSV or Parquet. ``changed_since`` gives what changed after, not at, that time (IM-30)."""
-        with self._reading():
+        """Write a table as CSV or Parquet. ``changed_since`` gives what changed after, not at, that time (IM-30).
+
+        ``at`` gives the table as it was at a time or in a snapshot, see :meth:`history`.
+        """
+        with self._reading() as run:
+            snapshot = None if at is None else snapshot_at(run, at)
             return export(
                 self._connection,
-                self._table(table_id),
+                self._table(table_id) if snapshot is None else table_at(self._connection, table_id, snapshot),
                 target,
                 columns=columns,
                 where=where,
                 changed_since=changed_since,
                 limit=limit,
                 file_type=file_type,
+                snapshot=snapshot,
             )
 
     def files(self, query: FileQuery) -> Sequence[StoredFile]:
@@ -151,6 +159,25 @@ class Lake(LakeLedger):
             changed = {record: new for record, state in states.items() if (new := change(state)) != state}
             put(self._connection.run, Kind.STATES, changed)
             return len(changed)
+
+    def history(self, table_id: str) -> Sequence[Change]:
+        """What changed a table since earlier states are kept, newest first; also of a table that was dropped."""
+        with self._reading() as run:
+            return history(run, table_id)
+
+    def restore(self, table_id: str, at: datetime | int, *, new_id: str = "") -> Table:
+        """Put an earlier state of a table back as a new commit, or into a new table."""
+        with self._one_at_a_time, storage_errors():
+            return restore(self._connection, table_id, at, new_id=new_id)
+
+    def delete_file(self, file_id: int) -> StoredFile:
+        """Remove a stored file; its content goes with the next maintenance, when nobody reads it any more."""
+        with self._one_at_a_time, storage_errors(), self._connection.writing(["files"]):
+            found = find(self._connection.run, Kind.FILES, [file_id])
+            if not found:
+                raise NotFoundError(f"There is no file {file_id} in Storage.")
+            delete(self._connection.run, Kind.FILES, [file_id])
+            return documents.read_file(file_id, found[file_id])
 
     def maintain(self, keep: timedelta, *, grace: timedelta = GRACE) -> Maintained:
         """Merge small files and remove what is not needed any more, while others read and write.

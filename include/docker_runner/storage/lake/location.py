@@ -72,11 +72,18 @@ class Location:
             for name in ("tables", "files"):
                 (self.data / name).mkdir(parents=True, exist_ok=True)
 
-    def attach_statement(self, address: str | None = None) -> str:
+    def catalog_files(self) -> list[str]:
+        """Files that the catalogue consists of, if it does."""
+        if not isinstance(self.catalog, SqliteCatalog):
+            return []
+        return [f"{self.catalog}{suffix}" for suffix in ("", "-wal", "-shm", "-journal")]
+
+    def attach_statement(self, address: str | None = None, *, read_only: bool = False) -> str:
         """SQL that attaches the lake.
 
         Args:
             address: of another catalogue than the location's own, used while a lake is being made.
+            read_only: nothing can be written.
         """
         # OVERRIDE_DATA_PATH: paths in the catalogue are relative, so a lake's folder may be moved. User data is never
         # kept in the catalogue (row limit 0): a catalogue is no place for megabytes of text.
@@ -85,6 +92,7 @@ class Location:
             "OVERRIDE_DATA_PATH true",
             "DATA_INLINING_ROW_LIMIT 0",
             *self.catalog.options,
+            *(["READ_ONLY"] if read_only else []),
         )
         source = sql.text(f"ducklake:{address or self.catalog.address}")
         return f"ATTACH {source} AS {sql.LAKE} ({', '.join(options)})"

@@ -13,6 +13,7 @@ from docker_runner.storage.lake import sql, types
 from docker_runner.storage.lake.connection import Connection
 from docker_runner.storage.lake.conversion import Conversion
 from docker_runner.storage.lake.filters import resolve_columns
+from docker_runner.storage.lake.records import Run
 from docker_runner.storage.lake.staging import has_duplicates
 from docker_runner.storage.names import TIMESTAMP_COLUMN, sanitize_column
 
@@ -104,6 +105,14 @@ def expected_conversion(load: TableLoad, present: Table | None, columns: tuple[s
     return conversion(load, present, kinds, tuple(column for column in key if column not in missing), columns)
 
 
+def create_empty(run: Run, table: Table) -> None:
+    """Make a table without rows."""
+    definitions = ", ".join(
+        f"{sql.name(column)} {types.sql_type(types.column_type(table, column))}" for column in table.columns
+    )
+    run(f"CREATE TABLE {sql.table(table.id)} ({definitions}, {TIMESTAMP_COLUMN} TIMESTAMPTZ)")
+
+
 class Structure:
     """Makes or changes the structure of one table, inside the write transaction."""
 
@@ -143,7 +152,7 @@ class Structure:
     def empty(self, table: Table) -> None:
         """Put a table without rows into the place of one."""
         self._run(f"DROP TABLE {self._name}")
-        self._create_empty(table)
+        create_empty(self._run, table)
 
     def _create(self, columns: tuple[str, ...]) -> Table:
         wanted = tuple(sanitize_column(column) for column in self._load.primary_key or ())
@@ -158,14 +167,8 @@ class Structure:
         now, kinds = self._now, wanted_types(self._load, None, columns)
         table = Table(self._load.table_id, columns, key, now, now, now, rows=0, bytes=0, types=kinds)
         self._run(f"CREATE SCHEMA IF NOT EXISTS {self._name.rpartition('.')[0]}")
-        self._create_empty(table)
+        create_empty(self._run, table)
         return table
-
-    def _create_empty(self, table: Table) -> None:
-        definitions = ", ".join(
-            f"{sql.name(column)} {types.sql_type(types.column_type(table, column))}" for column in table.columns
-        )
-        self._run(f"CREATE TABLE {self._name} ({definitions}, {TIMESTAMP_COLUMN} TIMESTAMPTZ)")
 
     def _refuse_missing(self, table: Table, columns: tuple[str, ...]) -> None:
         """Refuse a CSV that lacks some of the table's columns (OM-72, OM-95)."""
