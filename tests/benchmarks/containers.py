@@ -60,7 +60,9 @@ def _step(installation: Installation, script: str) -> Callable[[], dict[str, Any
         nonlocal lines
         lines += 1
 
-    tools.log.handle = count  # type: ignore[method-assign,assignment]
+    # Its own handler would keep every line in memory.
+    for handler in (*tools.log.handlers, *tools.log.getChild("component").handlers):
+        handler.emit = count  # type: ignore[method-assign]
     return lambda: perform(step, workspace=workspace, row_id="", tools=tools, manifests=images)
 
 
