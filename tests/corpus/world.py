@@ -78,7 +78,7 @@ class World:
     def tools(self) -> Tools:
         """Tools with the shared Storage and no engine."""
         tools = Tools(self.settings, log=logging.Logger("corpus"))
-        tools.__dict__["storage"] = self.shared.storage
+        tools.__dict__["_whole_storage"] = self.shared.storage
         return tools
 
     def component(self, component_id: str = COMPONENT, content: Any = None, **data: Any) -> None:
