@@ -15,6 +15,7 @@ def main() -> None:
     from tests.benchmarks.containers import containers
     from tests.benchmarks.overhead import overhead
     from tests.benchmarks.scale import scale
+    from tests.benchmarks.small_files import small_files
     from tests.benchmarks.storage import storage
     from tests.benchmarks.triggerer import triggerer
 
@@ -24,6 +25,7 @@ def main() -> None:
         "containers": containers,
         "triggerer": triggerer,
         "storage": storage,
+        "small_files": small_files,
     }
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
     parser.add_argument("parts", nargs="*", choices=[*parts, []], help="which comparisons; all by default")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import closing
 from pathlib import Path
 
@@ -114,3 +115,23 @@ def test_what_does_not_exist_is_told(orders: Path) -> None:
         run("import", "in.c-main.orders", "nowhere.csv")
     with pytest.raises(UserError, match="--where must be"):
         run("export", "in.c-main.orders", "--where", "id")
+
+
+def test_a_table_is_dropped_and_restored_and_a_file_deleted_for_good(orders: Path) -> None:
+    run("import", "in.c-main.orders", orders)
+    run("upload", orders)
+    assert run("drop", "in.c-main.orders") == "Dropped in.c-main.orders.\n"
+    assert "dropped" in run("history", "in.c-main.orders")
+    snapshot = re.findall(r"(\d+) .*created", run("history", "in.c-main.orders"))[0]
+    restored = run("restore", "in.c-main.orders", "--snapshot", snapshot)
+    assert restored == "in.c-main.orders: 3 rows as in.c-main.orders had them then.\n"
+    assert run("export", "in.c-main.orders").count("\n") == 4
+    with pytest.raises(UserError, match="Say either --at"):
+        run("restore", "in.c-main.orders")
+    with pytest.raises(UserError, match="is not kept any more"):
+        run("export", "in.c-main.orders", "--at", "-2 days")
+    assert run("delete-file", "1") == "Deleted orders.csv, file 1.\n"
+    assert "There are no files yet." in run("files")
+    with pytest.raises(NotFoundError, match="There is no file 1"):
+        run("delete-file", "1")
+    assert "as file 2," in run("upload", orders)  # ids only grow
