@@ -49,7 +49,7 @@ crashes: setup ## kill processes that write to a Storage 120 times, on SQLite an
 rules: setup ## which tests prove each rule of the contract (docs/contract.md); fails when a rule has none
 	@$(PYTHON) scripts/rules.py
 
-bench: setup ## what a run costs beside a bare container, a no-op DAG, and with thousands of configurations
+bench: setup ## what a run costs beside a bare container and a no-op DAG, with thousands of configurations, and Storage beside raw DuckDB
 	@$(PYTHON) -m tests.benchmarks
 
 clean: ## stop Airflow and remove everything that runs have left here, Storage too; encryption keys stay

@@ -130,6 +130,35 @@ def test_large_files_are_judged_as_small_ones_are(
     assert (large and [replace(one, begins=()) for one in large]) == small
 
 
+@pytest.mark.rules("OM-74", "OM-77")
+@pytest.mark.parametrize(
+    ("text", "newline", "clean"),
+    [
+        ('k,v\na"b",c\n', "\n", False),
+        ('k,v\n"a"b,c\n', "\n", False),
+        ('k,v\n"a""b",c\n', "\n", True),
+        ('k,v\n"""a""","",\n', "\n", True),
+        ('k,v\n"a,\n\r",c\n', "\n", True),
+        ('k,v\n"a,c\n', "\n", False),
+        ('k,v\r\n"a\r\n",c\r\n', "\r\n", True),
+        ("k,v\r\na,c\n", "\r\n", False),
+        ("k,v\na,c\rd", "\n", False),
+        ("k,v\ra,c\r", "\r", True),
+        ('\ufeff"k",v\na,"é"', "\n", True),
+        ("k,v\n" + "a,b\n" * 40 + 'a"b"\n', "\n", False),
+    ],
+)
+def test_nothing_is_overlooked_where_two_parts_meet(tmp_path: Path, text: str, newline: str, clean: bool) -> None:
+    file = CsvFile(write(tmp_path / "t.csv", text.encode()), False, newline)
+    small = csv_structure.outlines([file], Dialect(",", '"'), longest_bytes=1000)
+    assert (small is not None) is clean
+    for part in range(1, 20):
+        with pytest.MonkeyPatch.context() as patch:
+            in_small_parts(patch, part=part, piece=1)
+            large = csv_structure.outlines([file], Dialect(",", '"'), longest_bytes=1000)
+        assert (large and [replace(one, begins=()) for one in large]) == small
+
+
 @pytest.mark.rules("OM-77")
 @pytest.mark.parametrize("newline", ["\n", "\r\n", "\r"])
 @pytest.mark.parametrize("header", [True, False])

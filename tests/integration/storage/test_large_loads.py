@@ -76,10 +76,15 @@ def test_of_rows_with_the_same_key_the_last_stays_across_pieces(load: Load, rows
 
 
 @pytest.mark.parametrize("column", ["filename", "Filename", "file_row_number"])
-def test_columns_may_be_named_like_what_duckdb_adds_to_files(load: Load, rows: Rows, column: str) -> None:
+def test_columns_may_be_named_like_what_duckdb_adds_to_files(
+    load: Load, rows: Rows, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, column: str
+) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
     load(f"id,{column}\n1,a\n")
     load(f"id,{column}\n2,b\n", incremental=True)
     assert rows() == [["1", "a"], ["2", "b"]]
+    assert list(Path().iterdir()) == []  # a name from the rows is not taken for one of a file
 
 
 def test_the_folder_of_a_lake_may_be_moved(lake: Storage, load: Load, tmp_path: Path) -> None:
@@ -94,10 +99,11 @@ def test_the_folder_of_a_lake_may_be_moved(lake: Storage, load: Load, tmp_path: 
 @pytest.mark.rules("OM-75")
 def test_nothing_is_left_of_a_load_whose_commit_fails(lake: Storage, load: Load, rows: Rows, tmp_path: Path) -> None:
     load("id\n1\n")
+    load("id\n1\n", "in.c-main.u")
     before = sorted((tmp_path / "lake" / "tables").rglob("*"))
     (tmp_path / "a.csv").write_text("id\n2\n")
     (tmp_path / "b.csv").write_text("other\n2\n")
-    loads = (TableLoad(ID, tmp_path / "a.csv", incremental=True), TableLoad(ID, tmp_path / "b.csv", incremental=True))
+    loads = (TableLoad(ID, tmp_path / "a.csv"), TableLoad("in.c-main.u", tmp_path / "b.csv"))
     with pytest.raises(UserError, match="columns id are missing"):
         lake.commit(Commit("k", loads))
     assert sorted((tmp_path / "lake" / "tables").rglob("*")) == before
