@@ -14,7 +14,7 @@ import psutil
 from airflow_follow import known_dag, run_and_follow
 from airflow_home import LocalAirflow
 from tests.benchmarks.containers import LABELS, WAIT_SECONDS, WAITING, sleepers
-from tests.benchmarks.setting import DAG_FILE, REPOSITORY, manifest_json, row, target
+from tests.benchmarks.setting import REPOSITORY, manifest_json, row, target
 from tests.installation import SCRIPT, Installation, build_script_image
 
 from docker_runner.engine.client import Engine
@@ -69,7 +69,8 @@ def triggerer(folder: Path) -> None:
     RunRecord("bench").write(workspace.row("").stage(0))
     dags = folder / "dags"
     dags.mkdir(parents=True)
-    (dags / "configurations.py").write_text(DAG_FILE)
+    file = "from docker_runner_airflow.dag_factory import build_dags\n\nglobals().update(build_dags())\n"
+    (dags / "configurations.py").write_text(file)
     airflow = LocalAirflow(
         home=folder / "airflow",
         dags_folder=dags,
