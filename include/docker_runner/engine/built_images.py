@@ -19,6 +19,9 @@ from docker_runner.engine.locks import LockBusyError, one_at_a_time
 
 BUILD_LABEL = f"{LABEL_PREFIX}build"
 _USED = re.compile(r":used-(\d{8})$")
+# Names that the runner gives; an image that is made from one of its own inherits the labels, but not the names.
+_OWN_NAME = re.compile(r"^builder-[0-9a-f]{24}:")
+_NO_NAME = "<none>:<none>"
 
 
 def image_name(build: str) -> str:
@@ -31,9 +34,10 @@ def image_name(build: str) -> str:
 
 
 def find_built_image(engine: Engine, build: str) -> Mapping[str, Any] | None:
-    """The image of a build as the engine describes it, or None."""
+    """The image of a build as the engine describes it, or None; never one that somebody made from it."""
+    wanted = {"label": [*_built_filter(), f"{BUILD_LABEL}={build}"], "reference": f"{image_name(build)}:latest"}
     with engine_errors(engine, "Looking for an image that was built before"):
-        found = engine.client.images(filters={"label": [*_built_filter(), f"{BUILD_LABEL}={build}"]})
+        found = engine.client.images(filters=wanted)
         return engine.client.inspect_image(found[0]["Id"]) if found else None  # type: ignore[no-untyped-call]
 
 
@@ -64,7 +68,8 @@ def mark_used(engine: Engine, image_id: str, build: str, *, today: date | None =
 def remove_unused_images(engine: Engine, older_than: timedelta, *, dry_run: bool = False) -> list[str]:
     """Remove images that the runner built and that no run has used for some time.
 
-    Images that a container still uses, and all that the runner did not build, stay.
+    Images that a container still uses, that somebody gave a name of their own (also by making one from them), and all
+    that the runner did not build, stay.
 
     Args:
         engine: where they are.
@@ -87,6 +92,8 @@ def image_lock(build: str) -> str:
 
 
 def _is_unused(engine: Engine, image: Mapping[str, Any], cutoff: datetime) -> bool:
+    if any(not _OWN_NAME.match(name) for name in _names(image)):
+        return False
     return _last_used(image) < cutoff and not _has_container(engine, image)
 
 
@@ -108,6 +115,10 @@ def _built_filter() -> list[str]:
     return [f"{name}={value}" for name, value in BUILT_LABELS.items()]
 
 
+def _names(image: Mapping[str, Any]) -> list[str]:
+    return [name for name in image.get("RepoTags") or () if name != _NO_NAME]
+
+
 def _last_used(image: Mapping[str, Any]) -> datetime:
     """The end of the day of the last use; what failed builds left was last used when it was made."""
     days = list(_used_days(image))
@@ -115,7 +126,7 @@ def _last_used(image: Mapping[str, Any]) -> datetime:
 
 
 def _used_days(image: Mapping[str, Any]) -> Iterator[datetime]:
-    for name in image.get("RepoTags") or ():
+    for name in _names(image):
         match = _USED.search(name)
         with suppress(ValueError):  # a tag that somebody else made up
             if match:
@@ -129,9 +140,8 @@ def _has_container(engine: Engine, image: Mapping[str, Any]) -> bool:
 def _remove(engine: Engine, image: Mapping[str, Any]) -> bool:
     from docker.errors import APIError
 
-    names = [name for name in image.get("RepoTags") or () if name != "<none>:<none>"]
     try:
-        for name in names or [image["Id"]]:
+        for name in _names(image) or [image["Id"]]:
             engine.client.remove_image(name)
     except APIError as error:
         # Removed by somebody else, or taken by a container or an image right now.

@@ -11,7 +11,7 @@ import tarfile
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -606,3 +606,25 @@ def test_an_image_that_a_run_takes_while_housekeeping_is_at_it_stays(
     monkeypatch.setattr(built_images, "one_at_a_time", a_moment_too_late)
     assert image.id not in remove_unused_images(engine, timedelta(days=2000))
     assert engine.client.inspect_image(image.reference)["Id"] == image.id
+
+
+@pytest.mark.rules("IG-29", "IG-32")
+def test_what_somebody_made_of_a_built_image_or_named_is_neither_run_nor_removed(
+    science: Science, engine: Engine
+) -> None:
+    image = science.prepare()
+    own_build = engine.client.inspect_image(image.id)["Config"]["Labels"]["com.keboola.docker-runner.build"]
+    container = engine.client.create_container(image.id)["Id"]
+    derived = engine.client.commit(container, "docker-runner-test/derived", "by-hand")["Id"]
+    engine.client.remove_container(container)
+    assert engine.client.inspect_image(derived)["Config"]["Labels"]["com.keboola.docker-runner.build"] == own_build
+    assert science.prepare().id == image.id
+    # Everything that is not of today is older than this; nothing is removed.
+    assert derived not in remove_unused_images(engine, timedelta(days=-2), dry_run=True)
+    mark_used(engine, image.id, own_build, today=date(2001, 1, 1))
+    engine.client.tag(image.id, "docker-runner-test/kept", "by-hand")
+    try:
+        assert image.id not in remove_unused_images(engine, timedelta(days=2000))
+        assert engine.client.inspect_image("docker-runner-test/kept:by-hand")["Id"] == image.id
+    finally:
+        engine.client.remove_image("docker-runner-test/kept:by-hand")
