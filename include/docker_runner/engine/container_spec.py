@@ -119,7 +119,7 @@ class ContainerOutcome:
     """How a container ended.
 
     Attributes:
-        container_id: its id; the container itself is removed.
+        container_id: its id.
         exit_code: of its main process; 126 and 127 also when it could not be started.
         oom_killed: the kernel killed a process of it for want of memory.
         timed_out: it was killed at its time limit.

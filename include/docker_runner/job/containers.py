@@ -183,7 +183,7 @@ def judge_stage(run: StageRun, outcome: ContainerOutcome, *, last_gelf_message: 
         outcome,
         image=run.image.reference,
         timeout_seconds=run.time_limit,
-        memory_text=component.memory_text,
+        memory_text=memory_limit(run.stage, run.row),
         no_application_errors=component.no_application_errors,
         last_gelf_message=last_gelf_message,
     )
@@ -245,6 +245,13 @@ def size_limits(stage: Stage, row: JobDefinition) -> tuple[int, float]:
     factor, cpus = SIZES.get(str(backend.get("type") or "small") if isinstance(backend, dict) else "small", (1.0, 1))
     megabytes = int(round(stage.component.memory_bytes * factor) / 10**6)
     return megabytes * 10**6, float(min(cpus, os.cpu_count() or 1))
+
+
+def memory_limit(stage: Stage, row: JobDefinition) -> str:
+    """The memory limit for people: as the component's definition writes it, unless the size changes it."""
+    size, _ = size_limits(stage, row)
+    is_changed = size != stage.component.memory_bytes
+    return f"{size // 10**6}m" if is_changed else stage.component.memory_text
 
 
 def unknown_size(row: JobDefinition) -> str:

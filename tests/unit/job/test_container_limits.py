@@ -4,12 +4,24 @@ from __future__ import annotations
 
 import os
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.builders import ProjectBuilder
 
-from docker_runner.job.containers import container_name, job_labels, size_limits, time_limit
+from docker_runner.engine.containers import ContainerOutcome
+from docker_runner.engine.images import PreparedImage
+from docker_runner.interface.data_folder import DataFolder
+from docker_runner.interface.result import OutOfMemoryError
+from docker_runner.job.containers import (
+    StageRun,
+    container_name,
+    job_labels,
+    judge_stage,
+    size_limits,
+    time_limit,
+)
 from docker_runner.job.definition import JobDefinition
 
 
@@ -38,6 +50,18 @@ def test_memory_and_cpus_follow_the_size(
 ) -> None:
     row = resolved(built, {"backend": backend}, memory=memory)
     assert size_limits(row.main, row) == (megabytes * 10**6, min(cpus, os.cpu_count() or 1))
+
+
+@pytest.mark.rules("CT-30")
+@pytest.mark.parametrize(("size", "told"), [(None, "0256m"), ("medium", "512m"), ("xsmall", "128m")])
+def test_a_component_out_of_memory_is_told_the_limit_that_counted(
+    built: ProjectBuilder, tmp_path: Path, size: str | None, told: str
+) -> None:
+    row = resolved(built, {"backend": {"type": size}}, memory="0256m")
+    image = PreparedImage("vendor/image:1", "sha256:1")
+    run = StageRun(row.main, built.job(), row, DataFolder(tmp_path), tmp_path, image)
+    with pytest.raises(OutOfMemoryError, match=rf"limit of {told}\."):
+        judge_stage(run, ContainerOutcome("id", 137, True, False, 1.0, "", ""))
 
 
 @pytest.mark.rules("CT-11", "CT-12", "CF-14", "D9", "PR-9")
