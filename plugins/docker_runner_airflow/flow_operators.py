@@ -11,9 +11,9 @@ from typing import Any, NoReturn
 from airflow.sdk import BaseOperator, TriggerRule
 from airflow.sdk.exceptions import DagRunTriggerException, TaskDeferred
 
+from docker_runner_airflow.api_server import triggerer_runs
 from docker_runner_airflow.operators import task_states
 from docker_runner_airflow.retries import RetryWhatMayPass, StepFailed
-from docker_runner_airflow.triggerer import triggerer_runs
 
 LOG = logging.getLogger("docker_runner")
 _LOOK_SECONDS = 5

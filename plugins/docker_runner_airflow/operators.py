@@ -15,9 +15,9 @@ from docker_runner.errors import RunnerError, UserError
 from docker_runner.job.plan import CLEAN_UP, CREATE_WORKSPACE, PULL_IMAGES, Kind, Step
 from docker_runner.job.supervision import TO_THE_END, Following, StillRunningError
 from docker_runner.settings import Settings
+from docker_runner_airflow import api_server
 from docker_runner_airflow.assets import tell_written
 from docker_runner_airflow.retries import RetryWhatMayPass, StepFailed
-from docker_runner_airflow.triggerer import triggerer_runs
 
 if TYPE_CHECKING:
     from docker_runner.job.definition import Job
@@ -59,7 +59,7 @@ class RunnerOperator(BaseOperator):
 
     def _following(self, context: Mapping[str, Any]) -> Following:
         after = Settings.from_environment().defer_after if self.may_defer else None
-        return Following(series=_series(context), leave_after=after, may_leave=triggerer_runs)
+        return Following(series=_series(context), leave_after=after, may_leave=api_server.triggerer_runs)
 
     def _do(self, context: Mapping[str, Any], following: Following) -> dict[str, Any]:
         self._job_id = self.job_id(context)
@@ -106,11 +106,15 @@ class RunnerOperator(BaseOperator):
         """Stop the task's containers when somebody stops the task, and end the task.
 
         Airflow only calls this and lets the task go on; without an end of its own it could start a container after
-        everything was cleaned up.
+        everything was cleaned up. It calls this also when it has lost its own server: then nobody has cancelled
+        anything, and the container runs on for the next attempt.
         """
         try:
             if self.may_defer and self._job_id:
-                self.stop()
+                if api_server.answers():
+                    self.stop()
+                else:
+                    LOG.warning("Airflow's API server does not answer: the container runs on for the next attempt.")
         finally:
             raise StepFailed("The task was stopped.", can_be_repeated=True)
 
