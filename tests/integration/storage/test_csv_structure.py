@@ -157,6 +157,14 @@ def test_nothing_is_overlooked_where_two_parts_meet(tmp_path: Path, text: str, n
             in_small_parts(patch, part=part, piece=1)
             large = csv_structure.outlines([file], Dialect(",", '"'), longest_bytes=1000)
         assert (large and [replace(one, begins=()) for one in large]) == small
+    for length in range(30, 64):  # blocks of a part meet, too
+        before = "x" * length + ',"y"' + newline
+        file = CsvFile(write(tmp_path / "t.csv", (before + text).encode()), False, newline)
+        small = csv_structure.outlines([file], Dialect(",", '"'), longest_bytes=1000)
+        with pytest.MonkeyPatch.context() as patch:
+            in_small_parts(patch, part=1000, piece=1)
+            large = csv_structure.outlines([file], Dialect(",", '"'), longest_bytes=1000)
+        assert (large and [replace(one, begins=()) for one in large]) == small
 
 
 @pytest.mark.rules("OM-77")
