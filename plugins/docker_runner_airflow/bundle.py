@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from airflow import settings
 from airflow.dag_processing.bundles.base import BaseDagBundle
 
 from docker_runner.settings import Settings
@@ -21,7 +22,7 @@ class ProjectBundle(BaseDagBundle):
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self._files = ShardFiles(Settings.from_environment())
+        self._files = ShardFiles(Settings.from_environment(), beside=Path(settings.DAGS_FOLDER))
 
     @property
     def path(self) -> Path:

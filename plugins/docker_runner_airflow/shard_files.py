@@ -34,10 +34,12 @@ class ShardFiles:
 
     Args:
         settings: which project; where the runner keeps its things.
+        beside: a folder with DAG files that people write, which may read the project too.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, beside: Path | None = None) -> None:
         self.settings = settings
+        self.beside = beside
         self.folder = settings.home / "dags"
         self._seen: tuple[int, int] | None = None
         self._next_look = 0.0
@@ -96,7 +98,8 @@ class ShardFiles:
 
     def touch(self) -> None:
         """Have Airflow parse all files again: it looks at their time stamps."""
-        for path in self.folder.glob("configurations_*.py"):
+        beside = self.beside.rglob("*.py") if self.beside else ()
+        for path in (*self.folder.glob("configurations_*.py"), *beside):
             # One that somebody has just removed, or that may not be touched, is parsed at the next interval.
             with suppress(OSError):
                 os.utime(path)

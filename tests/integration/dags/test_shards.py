@@ -73,15 +73,18 @@ def test_a_task_finds_its_dag_in_any_file(installation: Installation, monkeypatc
 
 def test_files_come_and_go_with_the_project_and_its_changes_have_them_parsed_again(installation: Installation) -> None:
     many(installation, SIZE)
-    files = ShardFiles(installation.settings)
+    own = installation.folder / "dags-folder" / "own.py"
+    own.parent.mkdir()
+    own.write_text("")
+    files = ShardFiles(installation.settings, beside=own.parent)
     assert not files.all_there()
 
     def touched() -> bool:
-        for path in files.folder.glob("*.py"):
+        for path in (*files.folder.glob("*.py"), own):
             os.utime(path, (1, 1))
         files._next_look = 0
         files.refresh()
-        return all(path.stat().st_mtime > 1 for path in files.folder.glob("*.py"))
+        return all(path.stat().st_mtime > 1 for path in (*files.folder.glob("*.py"), own))
 
     files.refresh()
     assert files.all_there()
