@@ -29,6 +29,7 @@ def housekeeping_dag() -> DAG:
     from airflow.sdk import DAG, Param
 
     from docker_runner_airflow.housekeeping_operators import CleanOperator, MaintainStorageOperator
+    from docker_runner_airflow.retries import RetryWhatMayPass
 
     dag = DAG(
         DAG_ID,
@@ -41,7 +42,11 @@ def housekeeping_dag() -> DAG:
         catchup=False,
         max_active_runs=1,
         is_paused_upon_creation=True,
-        default_args={"retries": 1, "retry_delay": timedelta(minutes=5)},
+        default_args={
+            "retries": 1,
+            "retry_delay": timedelta(minutes=5),
+            "retry_policy": RetryWhatMayPass(backs_off=False),
+        },
         params={
             "ended_hours": Param(1, type="integer", minimum=0, description="hours since a run has ended"),
             "unknown_days": Param(

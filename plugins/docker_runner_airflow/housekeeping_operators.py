@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
@@ -52,7 +53,8 @@ class CleanOperator(BaseOperator):
 
     def execute(self, context: Mapping[str, Any]) -> str:
         """Clean; gives what was removed."""
-        text = clean_up_runs(context)
+        with _told_once():
+            text = clean_up_runs(context)
         LOG.info("%s", text)
         return text
 
@@ -65,4 +67,18 @@ class MaintainStorageOperator(BaseOperator):
         from docker_runner.storage_commands import maintain_lake
 
         if not context["params"]["dry_run"]:
-            LOG.info("%s", maintain_lake(keep_days=context["params"]["keep_days"]))
+            with _told_once():
+                LOG.info("%s", maintain_lake(keep_days=context["params"]["keep_days"]))
+
+
+@contextmanager
+def _told_once() -> Iterator[None]:
+    """A failure becomes one message, without a traceback; it is tried again, unless somebody must mend something."""
+    from docker_runner.errors import RunnerError, UserError
+    from docker_runner_airflow.retries import StepFailed
+
+    try:
+        yield
+    except (RunnerError, OSError) as error:
+        LOG.error("%s", error)
+        raise StepFailed(str(error), can_be_repeated=not isinstance(error, UserError)) from None

@@ -286,6 +286,24 @@ def test_the_dag_asks_airflow_for_each_run_and_is_paused_at_first(
         dag.get_task("maintain_storage").execute(context)
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_what_the_dag_cannot_remove_is_told_once_and_tried_again(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    from docker_runner_airflow.housekeeping import housekeeping_dag
+    from docker_runner_airflow.retries import StepFailed
+
+    for name, value in installation.environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere/docker.sock")
+    dag = housekeeping_dag()
+    context = {"params": {name: param.value for name, param in dag.params.items()}, "ti": TaskInstance(set())}
+    with pytest.raises(StepFailed, match="does not answer") as failed:
+        dag.get_task("clean").execute(context)
+    assert failed.value.can_be_repeated
+    assert "does not answer" in caplog.text
+
+
 def test_job_identities_are_read_only_from_where_they_belong(installation: Installation) -> None:
     with begun(installation, "one") as workspace:
         (workspace.folder / "job.json").write_text(json.dumps({"id": "other/run"}))
