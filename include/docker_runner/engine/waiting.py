@@ -66,7 +66,9 @@ async def _wait(
     on_progress: Callable[[ContainerLog], None],
 ) -> ContainerState:
     container_id = state.id
-    deadline = state.started + timeout_seconds if timeout_seconds else None
+    # Counted by a clock that nobody sets, from here on.
+    ran = max(time.time() - state.started, 0.0)
+    deadline = time.monotonic() - ran + timeout_seconds if timeout_seconds else None
     while True:
         log = new_log()
         following = _Following(wire, state, log, deadline, partial(on_progress, log))
@@ -79,7 +81,7 @@ async def _wait(
                 return state
         finally:
             on_progress(log)
-        if deadline is not None and time.time() >= deadline:
+        if deadline is not None and time.monotonic() >= deadline:
             await kill(wire, container_id)
         # The engine's side of the log was closed, but not the container: an engine that restarts around it.
         await asyncio.sleep(_PAUSE_SECONDS)
@@ -108,8 +110,9 @@ class _Following:
         async with open_log(self._wire, self._stored.path()) as stream:
             while True:
                 asked = time.time()
+                remaining = None if self._deadline is None else max(self._deadline - time.monotonic(), 0)
                 try:
-                    async with asyncio.timeout(None if self._deadline is None else max(self._deadline - asked, 0)):
+                    async with asyncio.timeout(remaining):
                         data = await stream.read(_READ_BYTES)
                 except TimeoutError:
                     await kill(self._wire, self._id)

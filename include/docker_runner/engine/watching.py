@@ -205,7 +205,7 @@ class _Watching:
         oom_killed = state is not None and state.oom_killed
         timed_out = self._killed or (state is not None and state.at_time_limit(self._limit))
         if exit_code == _KILLED and not timed_out and not oom_killed:
-            oom_killed = self._oom_event(seconds)
+            oom_killed = self._oom_event(state, seconds)
         if state is not None and state.was_stopped and not timed_out and not oom_killed:
             self._refuse_lost_engine()
         return ContainerOutcome(
@@ -281,18 +281,20 @@ class _Watching:
         answer = self._client.get(f"{self._client.base_url}/_ping", timeout=_ANSWER_SECONDS)
         answer.raise_for_status()
 
-    def _oom_event(self, seconds: float) -> bool:
+    def _oom_event(self, state: ContainerState | None, seconds: float) -> bool:
         """Whether the engine reported that memory ran out.
 
         When it learns of that only after the end of the process, it says so in its events but no more in the
         container's state.
         """
         now = time.time()
+        # Times of the engine's own clock, where it has told them.
+        begin, end = (state.started, state.finished + 1) if state else (now - seconds - 60, now)
         try:
             with engine_errors(self._engine, f"Looking for the end of the container {self._name}"):
                 events: Any = self._client.events(
-                    since=int(now - seconds) - 60,
-                    until=int(now) + 1,
+                    since=int(begin),
+                    until=int(end) + 1,
                     filters={"container": self._id, "event": "oom"},
                     decode=True,
                 )

@@ -149,6 +149,25 @@ def test_a_container_that_was_killed_at_its_limit_by_somebody_else_has_timed_out
     assert (outcome.exit_code, outcome.timed_out) == (137, True)
 
 
+@pytest.mark.rules("CT-12")
+def test_a_clock_that_is_set_ahead_ends_no_container(
+    engine: Engine, start: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = "import time\nfor word in ('begun', 'goes on', 'done'): print(word, flush=True); time.sleep(1.5)"
+    container, shown = start(script), Shown()
+
+    async def jump() -> None:
+        waiting = asyncio.create_task(_wait(engine, container, shown, timeout_seconds=600))
+        while not shown.lines:
+            await asyncio.sleep(0.05)
+        real = time.time
+        monkeypatch.setattr(time, "time", lambda: real() + 3600)
+        await waiting
+
+    asyncio.run(jump())
+    assert shown.lines == ["begun", "goes on", "done"]
+
+
 async def _wait(
     engine: Engine, container: str, shown: Shown, *, timeout_seconds: int = 0, known: LogPosition | None = None
 ) -> dict[str, int]:
@@ -247,6 +266,18 @@ def test_a_component_that_ends_well_because_somebody_stopped_it_has_not_done_its
         watch(engine, container, Shown().log(), name="x", timeout_seconds=0)
     assert engine.client.inspect_container(container)["State"]["ExitCode"] == 0
     stopping.join()
+
+
+def test_an_engine_whose_clock_is_ahead_tells_all_the_same_who_was_stopped(
+    engine: Engine, start: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    container = start(TRAP)
+    _ready(engine, container)
+    subprocess.run(["docker", "stop", container], check=True)
+    real = time.time
+    monkeypatch.setattr(time, "time", lambda: real() - 3600)
+    with pytest.raises(ToldToEndError, match="SIGTERM"):
+        watch(engine, container, Shown().log(), name="x", timeout_seconds=0)
 
 
 def test_a_signal_that_does_not_mean_the_end_changes_nothing(engine: Engine, start: Callable[..., str]) -> None:
