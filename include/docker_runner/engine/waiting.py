@@ -115,6 +115,8 @@ class _Following:
                     async with asyncio.timeout(remaining):
                         data = await stream.read(_READ_BYTES)
                 except TimeoutError:
+                    if remaining is None or self._deadline is None or time.monotonic() < self._deadline:
+                        return  # the connection's own: the engine's machine is gone
                     await kill(self._wire, self._id)
                     self._deadline = None
                     continue

@@ -23,6 +23,8 @@ _READ_BYTES = 256 * 1024
 _ANSWER_SECONDS = 120
 _LONGEST_HEAD = 64 * 1024
 _HEAD_END = b"\r\n\r\n"
+# An engine on another machine that is gone without a word is noticed after two minutes, not never.
+_KEEP_ALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 15, "TCP_KEEPCNT": 4}
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,7 @@ class Wire:
             return connection
         host, port = self._place
         connection = socket.create_connection((host, port), timeout=_ANSWER_SECONDS)
+        _keep_alive(connection)
         return self.tls.wrap_socket(connection, server_hostname=host) if self.tls else connection
 
     async def open(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
@@ -73,7 +76,9 @@ class Wire:
         if self.address.startswith("unix://"):
             return await asyncio.open_unix_connection(self._path)
         host, port = self._place
-        return await asyncio.open_connection(host, port, ssl=self.tls)
+        reader, writer = await asyncio.open_connection(host, port, ssl=self.tls)
+        _keep_alive(writer.get_extra_info("socket"))
+        return reader, writer
 
     def request(self, method: str, path: str) -> bytes:
         """A request without a body."""
@@ -92,6 +97,13 @@ class Wire:
     def _place(self) -> tuple[str, int]:
         parts = urlsplit(self.address)
         return parts.hostname or "localhost", parts.port or (2376 if self.tls else 2375)
+
+
+def _keep_alive(connection: socket.socket) -> None:
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in _KEEP_ALIVE.items():
+        if hasattr(socket, name):  # not every system has all of them
+            connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
 def _tls(engine: Engine) -> ssl.SSLContext | None:
@@ -210,8 +222,11 @@ async def ask(wire: Wire, method: str, path: str) -> Any:
         NotFoundError: there is no such container.
         EngineError: the engine does not answer or refuses.
     """
-    async with _answer(wire, method, path) as reader, asyncio.timeout(_ANSWER_SECONDS):
-        body = await reader.read()
+    try:
+        async with _answer(wire, method, path) as reader, asyncio.timeout(_ANSWER_SECONDS):
+            body = await reader.read()
+    except OSError as error:
+        raise wire.lost(error) from error
     return json.loads(body) if body.strip() else None
 
 

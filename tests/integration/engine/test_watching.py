@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import re
+import socket
 import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -166,6 +168,40 @@ def test_a_clock_that_is_set_ahead_ends_no_container(
 
     asyncio.run(jump())
     assert shown.lines == ["begun", "goes on", "done"]
+
+
+@pytest.mark.rules("CT-12")
+@pytest.mark.parametrize("timeout_seconds", [0, 600])
+def test_a_connection_that_is_lost_ends_no_container(
+    engine: Engine, start: Callable[..., str], monkeypatch: pytest.MonkeyPatch, timeout_seconds: int
+) -> None:
+    container, shown = start("import time; print('begun', flush=True); time.sleep(2); print('done')"), Shown()
+    read, losses = asyncio.StreamReader.read, [TimeoutError(110, "Connection timed out")]
+
+    async def lossy(self: asyncio.StreamReader, n: int = -1) -> bytes:
+        if shown.lines and losses:
+            raise losses.pop()
+        return await read(self, n)
+
+    monkeypatch.setattr(asyncio.StreamReader, "read", lossy)
+    asyncio.run(_wait(engine, container, shown, timeout_seconds=timeout_seconds))
+    assert not losses
+    assert shown.lines == ["begun", "done"]
+
+
+def test_an_engine_that_vanishes_from_the_network_is_noticed() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        wire = Wire(f"tcp://127.0.0.1:{listening.getsockname()[1]}", "1.41")
+
+        async def opened() -> int:
+            _, writer = await wire.open()
+            with closing(writer):
+                return int(writer.get_extra_info("socket").getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE))
+
+        assert asyncio.run(opened())
+        with wire.connect() as connection:
+            assert connection.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+            assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) < 100
 
 
 async def _wait(
