@@ -131,7 +131,10 @@ def refused(image: str, reason: str) -> UserError | PassingError:
     """The error for what a registry answered."""
     said = reason.lower()
     if any(text in said for text in _DOUBTFUL):
-        return DoubtfulError(f"The image {image} cannot be pulled, its registry cannot be reached: {reason}.")
+        return DoubtfulError(
+            f"The image {image} cannot be pulled, its registry cannot be reached: {reason.rstrip('.')}. Check the "
+            "name of the registry, which stands before the first slash, and this machine's network."
+        )
     if any(text in said for text in _UNREACHABLE):
         return PassingError(f"The image {image} cannot be pulled, its registry does not answer: {reason}.")
     if any(text in said for text in _MALFORMED):
