@@ -172,6 +172,7 @@ class GelfServer:
         self._last = time.monotonic()
         if len(self._connections) >= _MOST_CONNECTIONS:
             connection.close()
+            self._reader.drop(f"A connection to the GELF server was refused: {_MOST_CONNECTIONS} are open already.")
             return
         connection.setblocking(False)
         self._connections.add(connection)

@@ -106,6 +106,10 @@ class GelfReader:
             else:
                 self._on_message(message)
 
+    def drop(self, reason: str) -> None:
+        """Tell that something was not taken at all, and why."""
+        self._on_notice(reason)
+
     def refuse(self, data: bytes, problem: str) -> None:
         """Show what cannot be read as an error, with its raw text (LG-10)."""
         text = self._redactor.redact(data[:LONGEST_MESSAGE_BYTES].decode("utf-8", "ignore"))

@@ -25,6 +25,7 @@ HERE = "127.0.0.1"
 class Server:
     def __init__(self) -> None:
         self.messages: list[GelfMessage] = []
+        self.notices: list[str] = []
         self.address: tuple[str, int] = ("", 0)
 
     @property
@@ -41,7 +42,7 @@ class Server:
         reader = GelfReader(
             Redactor(),
             on_message=self.messages.append,
-            on_notice=lambda _: None,
+            on_notice=self.notices.append,
             container_id=lambda: CONTAINER,
         )
         known = Sender(CONTAINER, frozenset({HERE}))
@@ -175,6 +176,7 @@ def test_a_client_that_opens_connections_without_end_does_not_keep_others_out(se
         with server.connect() as client:
             client.sendall(message("still there") + b"\0")
     assert server.texts == ["still there"]
+    assert set(server.notices) == {"A connection to the GELF server was refused: 64 are open already."}
 
 
 def test_a_server_whose_container_never_came_ends_at_once(server: Server) -> None:
