@@ -207,6 +207,11 @@ class GitRepository:
         if any(text in said for text in _REFUSALS):
             login = "check username and #password" if self.username else "it wants a login: username and #password"
             return UserError(f"The repository {self.address} refuses access; {login}. git says: {reason}")
+        if "dumb http" in said:
+            return UserError(
+                f"The server of {self.address} gives files only, from which no single version can be fetched: use one "
+                f"that speaks git's smart HTTP, as git http-backend and all hosting services do. git says: {reason}"
+            )
         if "not our ref" in said or "couldn't find remote ref" in said or "unadvertised object" in said:
             return NotFoundError(f"The repository {self.address} has no such commit. git says: {reason}")
         if any(text in said for text in _MISSING):

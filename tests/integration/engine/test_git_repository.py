@@ -7,6 +7,8 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -166,6 +168,19 @@ def test_an_unknown_version_names_those_that_there_are(repository: Repository) -
 def test_an_address_without_a_repository_is_a_user_error(server: GitServer, repository: Repository) -> None:
     with pytest.raises(NotFoundError, match=r"There is no git repository at http.*absent\.git"):
         GitRepository(f"{server.address}/absent.git").resolve("main")
+
+
+def test_a_server_that_gives_files_only_is_a_user_error(repository: Repository, tmp_path: Path) -> None:
+    git("update-server-info", cwd=repository.folder)
+    serve = partial(SimpleHTTPRequestHandler, directory=str(repository.folder))
+    with ThreadingHTTPServer(("127.0.0.1", 0), serve) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        read = GitRepository(f"http://127.0.0.1:{server.server_port}/")
+        with pytest.raises(UserError, match=r"gives files only.*smart HTTP"):
+            checked_out(read, "main", tmp_path / "out")
+        server.shutdown()
+        thread.join()
 
 
 def test_an_empty_repository_says_so(server: GitServer) -> None:
