@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -118,9 +118,10 @@ def build_plan(options: Mapping[str, Any], values: Mapping[str, Mapping[str, Any
     rendered = _rendered_values(options, values)
     repository = scalar_text(runtime.get(REPOSITORY) or options["repository"]["uri"])
     username, password = _credentials(options, runtime)
-    _at("repository", lambda: check_address(repository, with_login=bool(username or password)))
+    given = {*(values.get("parameters") or {}), *runtime}
+    _at("repository", given, lambda: check_address(repository, with_login=bool(username or password)))
     version = scalar_text(rendered.get(VERSION)) or scalar_text(options.get("version"))
-    _at("version", lambda: check_version(version))
+    _at("version", given, lambda: check_version(version))
     network = scalar_text(runtime.get(NETWORK))
     if network and network not in _NETWORKS:
         raise ConfigurationError(
@@ -142,11 +143,13 @@ def build_plan(options: Mapping[str, Any], values: Mapping[str, Mapping[str, Any
     )
 
 
-def _at(name: str, check: Callable[[], None]) -> None:
+def _at(name: str, given: Set[str], check: Callable[[], None]) -> None:
+    """Say of a wrong value whose it is: the configuration's, or the component's, which counts without one."""
     try:
         check()
     except UserError as error:
-        raise ConfigurationError(str(error), key=f"runtime.{name}") from None
+        own = "" if name in given else f"In the component's definition ({_KEY}.{name}): "
+        raise ConfigurationError(f"{own}{error}", key=f"runtime.{name}") from None
 
 
 def _credentials(options: Mapping[str, Any], runtime: Mapping[str, Any]) -> tuple[str, str]:

@@ -316,6 +316,20 @@ def test_a_wrong_value_is_found_before_anything_runs(
     assert "hunter2" not in str(error.value)
 
 
+@pytest.mark.rules("IG-28")
+def test_an_address_that_is_wrong_in_the_definition_is_not_blamed_on_the_configuration(built: ProjectBuilder) -> None:
+    own = {"uri": "/srv/app.git", "type": "git"}
+    built.component(definition=definition(parameters=[parameter("repository")], repository=own))
+    wrong = r"In the component's definition \(data\.definition\.build_options\.repository\): .*must begin with https://"
+    built.configuration({"parameters": {}})
+    with pytest.raises(ConfigurationError, match=wrong):
+        built.job()
+    built.configuration({"runtime": {"repository": "/srv/other.git"}})
+    with pytest.raises(ConfigurationError, match="must begin with https://") as error:
+        built.job()
+    assert "definition" not in str(error.value)
+
+
 def documented(schema: str) -> Iterator[Any]:
     """The samples of the documentation."""
     text = (Path(__file__).parents[3] / "docs" / "images.md").read_text()
