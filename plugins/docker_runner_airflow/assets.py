@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Asset, AssetAlias, BaseOperator
 
 _TABLE_ID = re.compile(r"(in|out)\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
-_TOLD = ("rows", "table_rows", "bytes", "created", "commit")
+_TOLD = ("rows", "table_rows", "bytes", "created", "commit", "snapshot")
 
 
 @lru_cache(maxsize=10_000)

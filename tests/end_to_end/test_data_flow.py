@@ -126,6 +126,7 @@ def test_a_schedule_runs_the_sample_and_the_table_that_it_writes_starts_what_rea
     assert events[0]["extra"]["rows"] == len(started.installation.rows(DELAYS))
     assert events[0]["extra"]["bytes"] > 0
     assert events[0]["extra"]["commit"]
+    assert isinstance(events[0]["extra"]["snapshot"], int)
 
 
 def test_a_merged_run_is_one_task_which_leaves_its_container_to_the_triggerer_and_goes_on(started: Running) -> None:

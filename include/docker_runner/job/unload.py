@@ -218,6 +218,7 @@ def _described(done: Committed, key: str, tools: Tools) -> Manifest:
                 "bytes": _bytes(table.table_id, tools),
                 "created": table.created,
                 "commit": key,
+                "snapshot": done.snapshot,
             }
             for table in done.tables
         ],

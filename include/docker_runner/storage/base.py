@@ -263,11 +263,17 @@ class LoadedTable:
 
 @dataclass(frozen=True)
 class Committed:
-    """What a commit did; ``repeated`` is true when it had been done before."""
+    """What a commit did.
+
+    Attributes:
+        repeated: it had been done before.
+        snapshot: number of the state of the Storage that it made, also when it is repeated; None where there are none.
+    """
 
     tables: tuple[LoadedTable, ...]
     files: tuple[StoredFile, ...]
     repeated: bool = False
+    snapshot: int | None = None
 
 
 class Ledger(Protocol):

@@ -119,14 +119,14 @@ def test_only_tables_that_were_written_are_told_each_with_what_is_known_of_it(in
     task = dag_of(installation, "plain").get_task("unload_output")
     events = OutletEventAccessors()
     written = [
-        {"id": "out.c-main.a", "rows": 1, "table_rows": 5, "bytes": 9, "created": False, "commit": "k"},
+        {"id": "out.c-main.a", "rows": 1, "table_rows": 5, "bytes": 9, "created": False, "commit": "k", "snapshot": 7},
         {"id": "in.c-main.found", "rows": 2},
     ]
     tell_written(written, task, {"outlet_events": events})
     alias = tables_at_run_time(f"{SCRIPT}--plain")
     assert task.outlets == [alias, table_asset("out.c-main.a")]
     assert events[table_asset("out.c-main.a")].extra == {
-        "rows": 1, "table_rows": 5, "bytes": 9, "created": False, "commit": "k",
+        "rows": 1, "table_rows": 5, "bytes": 9, "created": False, "commit": "k", "snapshot": 7,
     }  # fmt: skip
     (dynamic,) = events[alias].asset_alias_events
     assert (dynamic.dest_asset_key.name, dynamic.extra) == ("in.c-main.found", {"rows": 2})

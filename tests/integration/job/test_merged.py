@@ -12,6 +12,8 @@ from docker_runner.errors import RunnerError, UserError
 from docker_runner.job.merged import MergedRun
 from docker_runner.job.supervision import Following, StillRunningError
 from docker_runner.job.workspace import Workspace
+from docker_runner.storage.lake.lake import Lake
+from docker_runner.storage.lake.location import parse_location
 
 pytestmark = pytest.mark.engine
 
@@ -61,6 +63,8 @@ def test_a_merged_run_reports_what_its_steps_did_and_leaves_nothing(installation
     assert (table["id"], table["rows"], table["table_rows"]) == ("out.c-main.fine", 1, 2)
     assert table["bytes"] > 0
     assert table["commit"]
+    with Lake(parse_location(installation.settings.storage)) as lake:
+        assert table["snapshot"] == lake.history("out.c-main.fine")[0].snapshot
     assert len(json.dumps(manifests)) < 10_000
     assert installation.workspaces == []
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from docker_runner.storage.base import Commit, FileQuery, FileUpload, LoadedTabl
 from docker_runner.storage.lake import records
 from docker_runner.storage.lake.connection import Connection
 from docker_runner.storage.lake.lake import Lake
+from docker_runner.storage.lake.location import parse_location
 from docker_runner.storage.lake.records import Kind
 
 Load = Callable[..., LoadedTable]
@@ -129,8 +131,27 @@ def test_a_repeated_commit_changes_nothing_and_gives_the_first_result(lake: Stor
     again = open_storage(uri)
     second = again.commit(wanted)
     again.close()
-    assert (second.repeated, second.tables, second.files) == (True, first.tables, first.files)
+    assert second == replace(first, repeated=True)
     assert contents(uri) == seen
+
+
+@pytest.mark.locations
+def test_a_commit_tells_the_number_of_the_state_that_it_made_whoever_else_commits(
+    lake: Lake, uri: str, csv_file: Path
+) -> None:
+    table = "in.c-a.t"
+    load = TableLoad(table, csv_file, incremental=True)
+    numbers = []
+    with Lake(parse_location(uri)) as other:
+        for number in range(3):
+            numbers.append(lake.commit(Commit(f"k{number}", (load,))).snapshot)
+            other.commit(Commit(f"o{number}", (TableLoad("in.c-a.other", csv_file),)))
+            # The other one knows it only from Storage.
+            assert other.commit(Commit(f"k{number}", (load,))).snapshot == numbers[-1]
+    assert [change.snapshot for change in reversed(lake.history(table))] == numbers
+    lake.maintain(timedelta(days=1))
+    assert [lake.commit(Commit(f"k{number}", (load,))).snapshot for number in range(3)] == numbers
+    assert lake.restore(table, numbers[1] or 0).rows == 2
 
 
 @pytest.mark.locations

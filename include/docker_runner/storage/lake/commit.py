@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from contextlib import ExitStack
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,7 @@ from docker_runner.storage.lake import blobs, documents, lock_names, sql
 from docker_runner.storage.lake.connection import Connection
 from docker_runner.storage.lake.csv_source import open_source
 from docker_runner.storage.lake.load import TableWriter
-from docker_runner.storage.lake.records import Kind, find, next_file_id, put
+from docker_runner.storage.lake.records import Kind, find, next_file_id, put, snapshot_of
 from docker_runner.storage.lake.staging import StagedTable
 from docker_runner.storage.lake.structure import expected_conversion
 from docker_runner.storage.names import split_table_id
@@ -42,7 +43,9 @@ def commit(connection: Connection, wanted: Commit) -> Committed:
 
 def _done_before(connection: Connection, key: str) -> Committed | None:
     found = find(connection.run, Kind.COMMITS, [key])
-    return documents.read_committed(found[key]) if found else None
+    if not found:
+        return None
+    return documents.read_committed(found[key], snapshot_of(connection.run, Kind.COMMITS, key))
 
 
 def _commit_new(connection: Connection, wanted: Commit) -> Committed:
@@ -67,7 +70,8 @@ def _commit_new(connection: Connection, wanted: Commit) -> Committed:
                 # A connection that breaks while the catalogue commits leaves open whether it did: contents that turn
                 # out to belong to nothing are removed by housekeeping.
                 on_failure.pop_all()
-    return committed
+    # The catalogue numbers a commit while it makes it. Others may have committed since: this is our own one.
+    return replace(committed, snapshot=connection.count(f"FROM {sql.LAKE}.last_committed_snapshot()"))
 
 
 def _attempts() -> Retrying:

@@ -120,8 +120,8 @@ def committed_document(committed: Committed) -> Document:
     }
 
 
-def read_committed(document: Document) -> Committed:
-    """The result of a commit that was done before."""
+def read_committed(document: Document, snapshot: int) -> Committed:
+    """The result of a commit that was done before, and made a snapshot."""
     tables = (
         {**table, "columns": tuple(table["columns"]), "warnings": tuple(table["warnings"])}
         for table in document["tables"]
@@ -133,6 +133,7 @@ def read_committed(document: Document) -> Committed:
             for file in document["files"]
         ),
         repeated=True,
+        snapshot=snapshot,
     )
 
 

@@ -93,6 +93,12 @@ def find(run: Run, kind: Kind, ids: Iterable[str | int] | None = None) -> dict[A
     return {row[0]: json.loads(str(row[1])) for row in rows}
 
 
+def snapshot_of(run: Run, kind: Kind, record_id: str | int) -> int:
+    """Number of the snapshot in which a record, which must be there, was stored last."""
+    ((number,),) = run(f"SELECT arg_max(snapshot_id, rowid) FROM {kind._stored} WHERE id = ?", [record_id])
+    return int(str(number))
+
+
 def put(run: Run, kind: Kind, documents: Mapping[Any, Document]) -> None:
     """Store documents in place of those with the same ids."""
     texts = {
