@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from itertools import groupby
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 from docker_runner.errors import ConfigurationError, UserError
 from docker_runner.project.component import Component, ComponentRegistry
 from docker_runner.project.configuration import Configuration, Project
-from docker_runner.project.dag_ids import dag_id
+from docker_runner.project.dag_ids import by_dag_id, collision, dag_id
 from docker_runner.project.entries import Key
 from docker_runner.project.flow import Flow
 from docker_runner.project.run_options import run_options
@@ -30,14 +30,21 @@ def listing(project: Project, registry: ComponentRegistry) -> Document:
         registry: the registered components.
     """
     branch = project.branch
+    same = {name: keys for name, keys in by_dag_id(project.runnable(), branch).items() if len(keys) > 1}
     # Many configurations share a component.
     component = cache(registry.get)
     return {
         "project": {"path": str(project.folder), "id": project.id},
         "branch": {"id": branch.id, "path": branch.path, "is_default": branch.is_default},
-        "configurations": [_configuration(project, component, key) for key in project.configurations()],
-        "flows": [_flow(project, key) for key in project.flows()],
+        "configurations": [_one_dag(_configuration(project, component, key), same) for key in project.configurations()],
+        "flows": [_one_dag(_flow(project, key), same) for key in project.flows()],
     }
+
+
+def _one_dag(shown: Document, same: Mapping[str, Sequence[Key]]) -> Document:
+    """Tell what cannot be a DAG because others would have its id."""
+    keys = same.get(shown["dag_id"])
+    return {**shown, "problem": problem_document(ConfigurationError(collision(keys)))} if keys else shown
 
 
 def _identity(project: Project, key: Key) -> Document:

@@ -35,14 +35,14 @@ class Targets:
         known = {(other.branch_folder, key) for other, key in self.configurations}
         self.configurations += [(project, key) for key in keys if (project.branch_folder, key) not in known]
 
-    def add_project(self, folder: Path, branch: str) -> None:
+    def add_project(self, folder: Path, branch: str, registry: ComponentRegistry) -> None:
         """Add a whole project."""
         try:
             project = Project(folder, branch=branch)
         except ConfigurationError as error:
             self.projects.append(Checked("project", str(folder), folder, (error,)))
             return
-        if wrong := project_problems(project):
+        if wrong := project_problems(project, registry):
             self.projects.append(Checked("project", str(folder), folder, tuple(wrong)))
         self.add(project, list(checkable(project)))
 
@@ -61,8 +61,9 @@ def targets(texts: Sequence[str], settings: Settings, *, branch: str = "") -> Ta
     """
     found = Targets()
     if not texts:
-        found.components = ComponentRegistry(settings.components).ids()
-        found.add_project(settings.project, branch)
+        registry = ComponentRegistry(settings.components)
+        found.components = registry.ids()
+        found.add_project(settings.project, branch, registry)
     for text in texts:
         path = Path(os.path.normpath(Path(text).absolute()))
         if path.exists():
@@ -82,15 +83,15 @@ def _add_ids(found: Targets, text: str, settings: Settings, branch: str) -> None
 
 
 def _add_path(found: Targets, path: Path, settings: Settings, branch: str) -> None:
-    components = ComponentRegistry(settings.components).ids()
-    named = [name for name in components if path in (settings.components, settings.components / f"{name}.json")]
+    registry = ComponentRegistry(settings.components)
+    named = [name for name in registry.ids() if path in (settings.components, settings.components / f"{name}.json")]
     if named:
         found.components += [name for name in named if name not in found.components]
         return
     root = _root_of(path, settings)
     inner = path.relative_to(root).parts
     if not inner or not (root / inner[0]).is_dir() or inner[0].startswith("."):
-        found.add_project(root, branch)
+        found.add_project(root, branch, registry)
         return
     project = Project(root, branch=inner[0])
     keys = [key for key in checkable(project) if _is_about(path, project, key)]

@@ -8,11 +8,12 @@ writes that only its runs know is told through an alias that is called like its 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from docker_runner.mapping.branches import branch_table
+from docker_runner.project.named_tables import input_tables, output_tables
 
 if TYPE_CHECKING:
     from airflow.sdk import Asset, AssetAlias, BaseOperator
@@ -44,12 +45,6 @@ def input_assets(content: Mapping[str, Any]) -> list[Asset]:
     return [table_asset(table) for table in input_tables(content) if is_table_id(table)]
 
 
-def input_tables(content: Mapping[str, Any]) -> list[str]:
-    """What a row names as the tables that it reads, each once; not checked yet."""
-    sources = (item.get("source") for item in _items(content, "input"))
-    return list(dict.fromkeys(source for source in sources if isinstance(source, str) and source))
-
-
 def output_assets(content: Mapping[str, Any], *, branch: str) -> list[Asset]:
     """Assets of the tables that a row names as destinations, each once.
 
@@ -57,9 +52,7 @@ def output_assets(content: Mapping[str, Any], *, branch: str) -> list[Asset]:
         content: effective configuration, not checked yet.
         branch: id of the development branch that is written to (BR-4); empty for the default one.
     """
-    destinations = (item.get("destination") for item in _items(content, "output"))
-    known = (table for table in destinations if isinstance(table, str) and is_table_id(table))
-    return [table_asset(branch_table(table, branch)) for table in dict.fromkeys(known)]
+    return [table_asset(branch_table(table, branch)) for table in output_tables(content) if is_table_id(table)]
 
 
 def tables_at_run_time(dag_id: str) -> AssetAlias:
@@ -92,10 +85,3 @@ def tell_written(tables: Sequence[Mapping[str, Any]], task: BaseOperator, contex
             events[alias].add(table_asset(table["id"]), extra=extra)
     # Airflow makes an event of each outlet of a task that succeeds, written or not.
     task.outlets = list(dict.fromkeys(written))
-
-
-def _items(content: Mapping[str, Any], direction: str) -> Iterator[Mapping[str, Any]]:
-    storage = content.get("storage")
-    mapping = storage.get(direction) if isinstance(storage, Mapping) else None
-    tables = mapping.get("tables") if isinstance(mapping, Mapping) else None
-    return (item for item in tables if isinstance(item, Mapping)) if isinstance(tables, list) else iter(())

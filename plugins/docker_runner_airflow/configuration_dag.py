@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 from docker_runner.errors import ConfigurationError
 from docker_runner.job.plan import PULL_IMAGES, Kind, Step, row_steps
 from docker_runner.project.default_buckets import with_default_buckets
+from docker_runner.project.named_tables import input_tables
 from docker_runner.project.rows import effective_configurations
 from docker_runner.project.run_options import Granularity, RunOptions, run_options
-from docker_runner_airflow.assets import input_assets, input_tables, output_assets, tables_at_run_time
+from docker_runner_airflow.assets import input_assets, output_assets, tables_at_run_time
 from docker_runner_airflow.starts import changes, timetable
 from docker_runner_airflow.trigger_form import form_fields
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from docker_runner.errors import RunnerError
 from docker_runner.project.component import Component, ComponentRegistry
 from docker_runner.project.configuration import Project
-from docker_runner.project.dag_ids import dag_id
+from docker_runner.project.dag_ids import by_dag_id, collision, only_key
 from docker_runner.project.entries import FLOW_COMPONENTS, Key
 from docker_runner.project.shards import shard_count, shard_of
 from docker_runner.settings import Settings
@@ -47,30 +47,30 @@ def build_dags(settings: Settings | None = None, *, shard: int | None = None) ->
     settings = settings or Settings.from_environment()
     wanted = get_parsing_context().dag_id
     project, registry = Project(settings.project, branch=settings.branch), CachedRegistry(settings)
-    dags: dict[str, DAG] = {}
-    for key in _candidates(project, wanted, shard):
-        name = dag_id(*key, project.branch)
-        if wanted in (None, name):
-            # Of two configurations whose ids differ only in characters that a DAG's id cannot hold, the first counts.
-            dags.setdefault(name, _dag_or_error(name, key, project=project, registry=registry))
-    return dags
+    return {
+        name: _dag_or_error(name, keys, project=project, registry=registry)
+        for name, keys in _wanted(project, wanted, shard).items()
+    }
 
 
-def _candidates(project: Project, wanted: str | None, shard: int | None) -> list[Key]:
-    """The configurations that may be wanted: of a task nearly always one, told by its DAG's id itself."""
+def _wanted(project: Project, wanted: str | None, shard: int | None) -> dict[str, list[Key]]:
+    """The configurations of which DAGs are made, by the DAGs' ids: of a task one, nearly always told by the id itself.
+
+    Ids that several configurations share are found wherever those lie, and belong to the shard of the first.
+    """
     if wanted is not None:
-        branch = project.branch
-        own = wanted.removeprefix("" if branch.is_default else f"{branch.id}--")
-        component_id, _, config_id = own.partition("--")
-        key = component_id, config_id
-        is_there = key in project.flows() if component_id in FLOW_COMPONENTS else project.has(key)
         # A task's DAG may have moved into another shard since it was scheduled.
-        return [key] if is_there and dag_id(*key, branch) == wanted else project.runnable()
-    keys = project.runnable()
+        key = only_key(wanted, project.branch)
+        if key and (key in project.flows() if key[0] in FLOW_COMPONENTS else project.has(key)):
+            return {wanted: [key]}
+        found = by_dag_id(project.runnable(), project.branch)
+        return {wanted: found[wanted]} if wanted in found else {}
+    runnable = project.runnable()
+    found = by_dag_id(runnable, project.branch)
     if shard is None:
-        return keys
-    count = shard_count(len(keys))
-    return [key for key in keys if shard_of(key, count) == shard]
+        return found
+    count = shard_count(len(runnable))
+    return {name: keys for name, keys in found.items() if shard_of(keys[0], count) == shard}
 
 
 class CachedRegistry(ComponentRegistry):
@@ -87,7 +87,10 @@ class CachedRegistry(ComponentRegistry):
         return self._known[component_id]
 
 
-def _dag_or_error(name: str, key: Key, *, project: Project, registry: ComponentRegistry) -> DAG:
+def _dag_or_error(name: str, keys: list[Key], *, project: Project, registry: ComponentRegistry) -> DAG:
+    key = keys[0]
+    if len(keys) > 1:
+        return _error_dag(name, key, collision(keys))
     build = _builder(name, key, project=project, registry=registry)
     try:
         return build()

@@ -21,8 +21,8 @@ from tests.benchmarks.setting import REPOSITORY, environment, median, row, runni
 from tests.benchmarks.yaml_dags import environment_python, write_yaml
 
 from docker_runner.project.configuration import Project
+from docker_runner.project.dag_ids import dag_id
 from docker_runner.project.shards import shard_count, shard_of
-from docker_runner_airflow.dag_factory import dag_id
 
 SMALL, LARGE = 10, 2000
 ROUNDS = 2

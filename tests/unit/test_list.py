@@ -119,3 +119,10 @@ def test_another_branch_is_listed_by_its_name(project: ProjectBuilder, listed: L
     )
     with pytest.raises(NotFoundError, match="There is no branch 'gone'"):
         listed("--branch", "gone")
+
+
+def test_configurations_whose_dags_would_have_one_id_are_shown_as_broken(built: ProjectBuilder, listed: List) -> None:
+    for name in ("x y", "x_20_y", "z"):
+        built.configuration({}, config_id=name)
+    found = json.loads(listed("--json").stdout)["configurations"]
+    assert {item["id"]: "problem" in item for item in found} == {"x y": True, "x_20_y": True, "z": False}

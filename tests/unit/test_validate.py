@@ -392,7 +392,7 @@ def test_configurations_that_take_each_others_place_are_a_problem_of_the_project
     built.write(".keboola/manifest.json", manifest(*items, {"id": "x_20_y", "path": path}))
     (project, *_) = json.loads(validate("--json").stdout)["checked"]
     assert [problem["message"] for problem in project["problems"]] == [
-        "vendor.ex-foo/x_20_y and vendor.ex-foo/x y would be DAGs of one id: give one of them another id.",
+        "vendor.ex-foo/x y and vendor.ex-foo/x_20_y would be DAGs of one id: give one of them another id.",
         "vendor.ex-foo/a and vendor.ex-foo/b lie in the same folder: each needs one of its own.",
         "vendor.ex-foo/a and vendor.ex-foo/x y lie in the same folder: each needs one of its own.",
         "vendor.ex-foo/a and vendor.ex-foo/x_20_y lie in the same folder: each needs one of its own.",
@@ -408,3 +408,57 @@ def test_a_path_that_leads_out_of_the_project_is_refused(built: ProjectBuilder, 
 def test_a_key_that_stands_twice_is_shown_with_its_line(built: ProjectBuilder, validate: Validate) -> None:
     built.configuration('{\n"parameters": {"a": 1,\n"a": 2}}')
     assert places(validate("--json")) == [f"project/{FOLDER}/main/config.json:3 parameters.a"]
+
+
+def started(built: ProjectBuilder, name: str, reads: list[str], writes: str, *, trigger: str = "any_input") -> None:
+    """A configuration that runs when tables have changed, and writes another one."""
+    tables = {
+        "input": {"tables": [{"source": table} for table in reads]},
+        "output": {"tables": [{"source": "x.csv", "destination": writes}] if writes else []},
+    }
+    built.configuration({"runtime": {"trigger": trigger}, "storage": tables}, config_id=name)
+
+
+def circles(result: Result) -> list[str]:
+    checked = json.loads(result.stdout)["checked"]
+    return [problem["message"] for item in checked for problem in item["problems"]]
+
+
+def test_configurations_that_would_start_each_other_without_end_are_a_problem(
+    built: ProjectBuilder, validate: Validate
+) -> None:
+    started(built, "a", ["in.c-m.other", "out.c-m.c"], "out.c-m.a")
+    started(built, "b", ["out.c-m.a"], "out.c-m.b", trigger="all_inputs")
+    started(built, "c", ["out.c-m.b"], "out.c-m.c")
+    # It is started by the circle and is not in it.
+    started(built, "report", ["out.c-m.a"], "out.c-m.report")
+    result = validate("--json")
+    assert result.exit_code == 1
+    (circle,) = circles(result)
+    step = "vendor.ex-foo/{0} writes out.c-m.{0}, which starts vendor.ex-foo/{1}"
+    order = next(names for names in ("abc", "bca", "cab") if f": {step.format(*names[:2])}" in circle)
+    steps = "; ".join(step.format(*pair) for pair in zip(order, order[1:] + order[0], strict=True))
+    assert circle == f"These start each other without an end: {steps}. Give one of them a schedule instead."
+    assert places(result) == [f"project/{FOLDER}/{order[0]}/config.json:1 runtime.trigger"]
+
+
+def test_a_circle_that_comes_to_an_end_is_none(built: ProjectBuilder, validate: Validate) -> None:
+    started(built, "a", ["in.c-m.other", "out.c-m.b"], "out.c-m.a", trigger="all_inputs")
+    started(built, "b", ["out.c-m.a"], "out.c-m.b")
+    started(built, "itself", ["out.c-m.itself", "in.c-m.other"], "out.c-m.itself")
+    # One that runs at a time of its own starts others and is started by none.
+    started(built, "d", ["out.c-m.e"], "out.c-m.d")
+    storage = {"input": {"tables": [{"source": "out.c-m.d"}]}, "output": {"tables": []}}
+    storage["output"]["tables"] = [{"source": "x.csv", "destination": "out.c-m.e"}]
+    built.configuration({"storage": storage}, config_id="e")
+    result = validate("--json")
+    assert circles(result) == []
+    assert result.exit_code == 0
+
+
+def test_a_circle_through_tables_of_default_buckets_is_found_too(built: ProjectBuilder, validate: Validate) -> None:
+    built.component("vendor.ex-foo", default_bucket=True)
+    started(built, "a", ["in.c-vendor-ex-foo-b.t"], "")
+    started(built, "b", ["in.c-vendor-ex-foo-a.t"], "")
+    (circle,) = circles(validate("--json"))
+    assert "vendor.ex-foo/a writes in.c-vendor-ex-foo-a.t, which starts vendor.ex-foo/b" in circle

@@ -8,30 +8,28 @@ from pathlib import Path
 
 from docker_runner.documents import located
 from docker_runner.errors import ConfigurationError, NotFoundError, UserError
+from docker_runner.job.circles import circles
 from docker_runner.project.component import ComponentRegistry
 from docker_runner.project.configuration import Project
 from docker_runner.project.core_files import read_map, read_meta
-from docker_runner.project.dag_ids import colliding
+from docker_runner.project.dag_ids import by_dag_id, collision
 from docker_runner.project.entries import SCHEDULER_COMPONENT, Entry, Key
 from docker_runner.project.flow import FlowTask
 from docker_runner.project.schedule import Schedule
 
 
-def project_problems(project: Project) -> list[UserError]:
+def project_problems(project: Project, registry: ComponentRegistry) -> list[UserError]:
     """What configurations of a project do to each other.
 
     Args:
         project: the project directory with its branch.
+        registry: the registered components.
     """
     found: list[UserError] = []
-    keys = [*project.configurations(), *project.flows()]
-    for key, other in colliding(keys, project.branch).items():
-        found.append(
-            ConfigurationError(
-                f"{'/'.join(key)} and {'/'.join(other)} would be DAGs of one id: give one of them another id.",
-                file=project.branch_folder,
-            )
-        )
+    keys = project.runnable()
+    for same in by_dag_id(keys, project.branch).values():
+        if len(same) > 1:
+            found.append(ConfigurationError(collision(same), file=project.branch_folder))
     folders: dict[str, Key] = {}
     for key in keys:
         try:
@@ -41,7 +39,7 @@ def project_problems(project: Project) -> list[UserError]:
         if (first := folders.setdefault(folder, key)) != key:
             problem = f"{'/'.join(first)} and {'/'.join(key)} lie in the same folder: each needs one of its own."
             found.append(ConfigurationError(problem, file=folder))
-    return found
+    return [*found, *circles(project, registry)]
 
 
 def flow_problems(project: Project, registry: ComponentRegistry, entry: Entry) -> list[UserError]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from hashlib import sha256
 
 from docker_runner.project.branches import Branch
@@ -12,6 +12,7 @@ from docker_runner.project.entries import Key
 # Airflow takes 250 characters, for a task with its group too.
 _LONGEST = 200
 _UNSAFE = re.compile(r"[^A-Za-z0-9_.-]")
+_REPLACED = re.compile("_[0-9a-f]+_")
 
 
 def dag_id(component_id: str, config_id: str, branch: Branch | None = None) -> str:
@@ -30,7 +31,25 @@ def dag_id(component_id: str, config_id: str, branch: Branch | None = None) -> s
     return name if len(name) <= _LONGEST else f"{name[:180]}--{sha256(name.encode()).hexdigest()[:16]}"
 
 
-def colliding(keys: Iterable[Key], branch: Branch) -> dict[Key, Key]:
-    """Configurations whose DAG would have the id of an earlier one's, with that one."""
-    first: dict[str, Key] = {}
-    return {key: other for key in keys if (other := first.setdefault(dag_id(*key, branch), key)) != key}
+def by_dag_id(keys: Iterable[Key], branch: Branch) -> dict[str, list[Key]]:
+    """Configurations by the ids of their DAGs; where an id has several, none of them can be run."""
+    found: dict[str, list[Key]] = {}
+    for key in keys:
+        found.setdefault(dag_id(*key, branch), []).append(key)
+    return found
+
+
+def collision(keys: Sequence[Key]) -> str:
+    """What is wrong with configurations whose DAGs would have one id."""
+    names = " and ".join("/".join(key) for key in keys)
+    return f"{names} would be DAGs of one id: give {'one' if len(keys) == 2 else 'all but one'} of them another id."
+
+
+def only_key(name: str, branch: Branch) -> Key | None:
+    """The only configuration whose DAG can have an id; None when the id does not tell which one it is."""
+    prefix = "" if branch.is_default else f"{branch.id}--"
+    own = name.removeprefix(prefix)
+    component_id, _, config_id = own.partition("--")
+    key = component_id, config_id
+    is_one = own.count("--") == 1 and "---" not in own and not _REPLACED.search(own)
+    return key if is_one and dag_id(*key, branch) == name else None

@@ -17,6 +17,7 @@ from docker_runner.documents import located
 from docker_runner.errors import ConfigurationError
 from docker_runner.project.component import Component
 from docker_runner.project.configuration import Configuration
+from docker_runner.project.named_tables import input_tables
 from docker_runner.project.rows import effective_configurations
 
 
@@ -107,13 +108,8 @@ def _input_tables(configuration: Configuration) -> list[str]:
     """Sources of input tables in a configuration that may not be checked yet."""
     found: dict[str, None] = {}
     for row, content in effective_configurations(configuration):
-        storage = content.get("storage")
-        given = storage.get("input") if isinstance(storage, Mapping) else None
-        tables = given.get("tables") if isinstance(given, Mapping) else None
-        if (row and row.is_disabled) or not isinstance(tables, list):
-            continue
-        sources = (table.get("source") for table in tables if isinstance(table, Mapping))
-        found |= dict.fromkeys(source for source in sources if isinstance(source, str) and source)
+        if not (row and row.is_disabled):
+            found |= dict.fromkeys(input_tables(content))
     return list(found)
 
 

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from tests.installation import SCRIPT, Installation
 
+from docker_runner.project.shards import SIZE
+
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
 PROCESSOR = {"definition": {"component": SCRIPT}}
@@ -130,6 +132,25 @@ def test_an_unknown_component_and_broken_json_are_told_in_the_dags_documentation
     found = dags(installation)
     assert "'vendor.nothing' is not registered" in str(found["vendor.nothing--unknown"].doc_md)
     assert "line 1, column 2" in str(found[f"{SCRIPT}--json"].doc_md)
+
+
+def test_configurations_whose_dags_would_have_one_id_become_one_that_names_them(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from docker_runner_airflow.dag_factory import build_dags
+
+    names = {"x y", "x_20_y", *(f"c{number}" for number in range(SIZE))}
+    for name in names:
+        installation.configuration(name, {})
+    name = f"{SCRIPT}--x_20_y"
+    shards = [build_dags(installation.settings, shard=shard) for shard in range(2)]
+    # Wherever the two lie, one file has the DAG.
+    (dag,) = [dags[name] for dags in shards if name in dags]
+    assert f"{SCRIPT}/x y and {SCRIPT}/x_20_y would be DAGs of one id" in str(dag.doc_md)
+    assert sum(len(dags) for dags in shards) == len(names) - 1
+    monkeypatch.setenv("_AIRFLOW_PARSING_CONTEXT_DAG_ID", name)
+    (own,) = dags(installation).values()
+    assert own.task_ids == dag.task_ids == ["broken_configuration"]
 
 
 def test_a_task_builds_only_the_dag_that_it_belongs_to(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
+
 from docker_runner.project.branches import Branch
-from docker_runner.project.dag_ids import colliding, dag_id
+from docker_runner.project.dag_ids import by_dag_id, collision, dag_id, only_key
 
 MAIN, DEV = Branch("1", "main", is_default=True), Branch("2", "dev", is_default=False)
 
@@ -24,6 +26,17 @@ def test_long_ids_are_shortened_and_stay_different() -> None:
     assert len(dag_id("vendor.ex", "x" * 300, DEV)) <= 200
 
 
-def test_ids_that_collide_are_found() -> None:
-    keys = [("a", "b--c"), ("a--b", "c"), ("a", "d"), ("a", "b--c")]
-    assert colliding(keys, MAIN) == {("a--b", "c"): ("a", "b--c")}
+def test_configurations_whose_dags_would_have_one_id_are_found() -> None:
+    keys = [("a", "b--c"), ("a--b", "c"), ("a", "d")]
+    assert by_dag_id(keys, MAIN) == {"a--b--c": keys[:2], "a--d": keys[2:]}
+    assert collision(keys[:2]) == "a/b--c and a--b/c would be DAGs of one id: give one of them another id."
+
+
+@pytest.mark.parametrize("branch", [MAIN, DEV])
+def test_an_id_tells_its_configuration_only_when_no_other_can_have_it(branch: Branch) -> None:
+    plain = [("vendor.ex", "a"), ("vendor.ex", "a-b_c"), ("keboola.flow", "1")]
+    assert [only_key(dag_id(*key, branch), branch) for key in plain] == plain
+    unclear = [("a", "b--c"), ("a-", "b"), ("a", "-b"), ("a", "x y"), ("a", "x_20_y"), ("a", "x" * 300)]
+    assert {only_key(dag_id(*key, branch), branch) for key in unclear} == {None}
+    assert only_key("neither", branch) is None
+    assert only_key(dag_id("a", "b", MAIN if branch is DEV else DEV), branch) is None
