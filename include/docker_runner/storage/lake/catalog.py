@@ -41,6 +41,13 @@ class Catalog(Protocol):
     def creating(self) -> AbstractContextManager[str | None]:
         """Make a new lake inside the block, alone; gives the address to make it at, None when there is one by now."""
 
+    def wait_for_commits(self) -> None:
+        """Wait until every commit that has reached the catalogue is made or undone.
+
+        Raises:
+            StorageError: the catalogue cannot be reached.
+        """
+
     def locked(self, names: Collection[str] | None) -> AbstractContextManager[Confirm]:
         """Keep other writers out.
 

@@ -5,17 +5,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from docker_runner.errors import NotFoundError, UserError
 from docker_runner.storage.base import Commit, Committed, LoadedTable, StoredFile, Table, TableLoad
-from docker_runner.storage.lake import blobs, documents, lock_names, sql
+from docker_runner.storage.lake import blobs, documents, lock_names, lost_commit, sql
 from docker_runner.storage.lake.connection import Connection
 from docker_runner.storage.lake.csv_source import open_source
 from docker_runner.storage.lake.load import TableWriter
+from docker_runner.storage.lake.lost_commit import LostCommitError
 from docker_runner.storage.lake.records import Kind, find, next_file_id, put, snapshot_of
 from docker_runner.storage.lake.staging import StagedTable
 from docker_runner.storage.lake.structure import expected_conversion
@@ -35,17 +36,25 @@ def commit(connection: Connection, wanted: Commit) -> Committed:
         return _commit_new(connection, wanted)
     except UserError:
         # The data of a commit that was done before may be gone since.
-        done = _done_before(connection, wanted.key)
-        if done is None:
-            raise
-        return done
+        with suppress(LostCommitError), connection.transaction():
+            done = _done_before(connection, wanted.key)
+            if done is not None:
+                return done
+        raise
 
 
 def _done_before(connection: Connection, key: str) -> Committed | None:
+    """What a commit of the same key has done, in a transaction.
+
+    Raises:
+        LostCommitError: it is known, but its files are gone.
+    """
     found = find(connection.run, Kind.COMMITS, [key])
     if not found:
         return None
-    return documents.read_committed(found[key], snapshot_of(connection.run, Kind.COMMITS, key))
+    snapshot = snapshot_of(connection.run, Kind.COMMITS, key)
+    lost_commit.refuse_if_lost(connection.run, connection.location, snapshot)
+    return documents.read_committed(found[key], snapshot)
 
 
 def _commit_new(connection: Connection, wanted: Commit) -> Committed:
@@ -62,25 +71,30 @@ def _commit_new(connection: Connection, wanted: Commit) -> Committed:
                 raise UserError(f"File {upload.name}: {error}") from error
             on_failure.callback(contents[-1].remove)
         for attempt in _attempts():
-            with attempt, connection.writing(lock_names.commit(connection.run, wanted, present)):
-                done = _done_before(connection, wanted.key)
-                if done is not None:
-                    return done
-                committed = _write(connection, wanted, staged, contents)
-                # A connection that breaks while the catalogue commits leaves open whether it did: contents that turn
-                # out to belong to nothing are removed by housekeeping.
-                on_failure.pop_all()
+            with attempt, connection.locked(lock_names.commit(connection.run, wanted, present)) as confirm:
+                try:
+                    with connection.transaction(before_commit=confirm):
+                        done = _done_before(connection, wanted.key)
+                        if done is not None:
+                            return done
+                        committed = _write(connection, wanted, staged, contents)
+                        # A connection that breaks while the catalogue commits leaves open whether it did: contents
+                        # that turn out to belong to nothing are removed by housekeeping.
+                        on_failure.pop_all()
+                except LostCommitError as lost:
+                    connection.take_back_if_lost(lost.snapshot)
+                    raise  # to be made again
     # The catalogue numbers a commit while it makes it. Others may have committed since: this is our own one.
     return replace(committed, snapshot=connection.count(f"FROM {sql.LAKE}.last_committed_snapshot()"))
 
 
 def _attempts() -> Retrying:
-    """Repeats a commit that met another one; that can only come from a writer that does not take our locks."""
+    """Repeats a commit that met one of a writer that does not take our locks, or whose answer was lost."""
     import duckdb
     from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
     return Retrying(
-        retry=retry_if_exception_type(duckdb.TransactionException),
+        retry=retry_if_exception_type((duckdb.TransactionException, LostCommitError)),
         stop=stop_after_attempt(5),
         wait=wait_random_exponential(multiplier=0.1, max=5),
         reraise=True,

@@ -5,13 +5,14 @@ from __future__ import annotations
 import importlib.util
 import os
 import re
+import uuid
 from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from docker_runner.errors import StorageError, UserError
-from docker_runner.storage.lake import records, sql
+from docker_runner.storage.lake import lost_commit, records, sql
 from docker_runner.storage.lake.location import Location
 from docker_runner.storage.lake.object_storage import ObjectStorage, hide_secrets
 from docker_runner.storage.lake.scratch import Scratch, remove_abandoned
@@ -78,22 +79,52 @@ class Connection:
         self.run(f"SET threads = {max(1, min(_cores(), _COLUMNS_IN_MEMORY // max(1, columns)))}")
 
     @contextmanager
-    def transaction(self, before_commit: Callable[[], None] = lambda: None) -> Iterator[None]:
+    def transaction(self, before_commit: Callable[[], None] | None = None) -> Iterator[None]:
         """A transaction: committed at the end of the block, undone when it raises.
 
         Args:
-            before_commit: called at the end of the block; the transaction is undone when it raises.
+            before_commit: called at the end of a block that writes; the transaction is undone when it raises.
         """
+        mark = ""
         self.run("BEGIN TRANSACTION")
         try:
             yield
-            before_commit()
+            if before_commit:
+                before_commit()
+                mark = uuid.uuid4().hex
+                lost_commit.remark(self.run, mark)
             self.run("COMMIT")
         except BaseException:
             # A failed COMMIT has ended the transaction already.
             with suppress(_duckdb_error()):
                 self._duckdb.execute("ROLLBACK")
+            if mark:
+                with suppress(_duckdb_error(), StorageError):
+                    self._settle(mark)
             raise
+
+    def _settle(self, mark: str) -> None:
+        """After a COMMIT that failed: take it back if the catalogue has made it and its files are gone."""
+        self.location.catalog.wait_for_commits()
+        with self.transaction():
+            snapshot = lost_commit.marked(self.run, mark)
+        if snapshot is not None:
+            self.take_back_if_lost(snapshot)
+
+    def take_back_if_lost(self, snapshot: int) -> bool:
+        """Take a commit back whose files are gone, outside of a transaction; the locks of its writer must be held.
+
+        Returns:
+            Whether it was taken back.
+
+        Raises:
+            StorageError: it cannot be, because others stand on it.
+        """
+        with self.transaction():
+            if not lost_commit.lacks_files(self.run, self.location, snapshot):
+                return False
+            lost_commit.take_back(self.run, snapshot)
+        return True
 
     @contextmanager
     def locked(self, names: Collection[str] | None = None) -> Iterator[Callable[[], None]]:

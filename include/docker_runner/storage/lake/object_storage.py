@@ -153,6 +153,21 @@ class ObjectStorage:
         with self.errors():
             next(iter(obstore.list(self.store(), "tables", chunk_size=1)), None)
 
+    def has(self, key: str) -> bool:
+        """Whether there is an object with a key below the prefix.
+
+        Raises:
+            StorageError: the bucket cannot be used.
+        """
+        import obstore
+
+        with self.errors():
+            try:
+                obstore.head(self.store(), key)
+            except FileNotFoundError:
+                return False
+        return True
+
     @contextmanager
     def errors(self) -> Iterator[None]:
         """Turn obstore's errors into StorageError."""

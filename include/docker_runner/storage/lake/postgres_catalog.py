@@ -111,6 +111,11 @@ class PostgresCatalog:
             _lock(session, "pg_advisory_lock", _LAKE)
             yield None if _has_lake(session) else self.address
 
+    def wait_for_commits(self) -> None:
+        """Wait for commits that the server is making, although their connection may be gone already."""
+        with self._session() as session:
+            _wait_for_commits(session)
+
     @contextmanager
     def locked(self, names: Collection[str] | None) -> Iterator[Confirm]:
         """Keep other writers of the same names out, and everybody when there are none.
@@ -122,6 +127,8 @@ class PostgresCatalog:
             _lock(session, "pg_advisory_lock" if names is None else "pg_advisory_lock_shared", _LAKE)
             for name in sorted(set(names or ())):
                 _lock(session, "pg_advisory_lock", f"name {name}")
+            # A writer who lost its connections has lost its locks too, while its commit may still be under way.
+            _wait_for_commits(session)
             # Fails when the connection is gone, and with it the locks.
             yield lambda: _lock(session, "pg_advisory_lock", _COMMIT)
 
@@ -146,6 +153,12 @@ class PostgresCatalog:
 def _lock(session: Connection, function: str, name: str) -> None:
     digest = hashlib.blake2b(f"docker-runner {name}".encode(), digest_size=8).digest()
     session.execute(f"SELECT {function}(%s)".encode(), [int.from_bytes(digest, "big", signed=True)])
+
+
+def _wait_for_commits(session: Connection) -> None:
+    """Every commit of DuckLake has written to this table before it ends."""
+    with session.transaction():
+        session.execute("LOCK TABLE ducklake_snapshot IN SHARE MODE")
 
 
 def _has_lake(session: Connection) -> bool:

@@ -46,6 +46,9 @@ class SqliteCatalog:
             yield f"sqlite:{unfinished}"
             unfinished.rename(self.path)
 
+    def wait_for_commits(self) -> None:
+        """Nothing: a commit is made by the process itself."""
+
     @contextmanager
     def locked(self, names: Collection[str] | None) -> Iterator[Confirm]:  # noqa: ARG002
         """Keep all other writers out, whatever they write: SQLite takes one at a time and refuses the others.
