@@ -18,7 +18,7 @@ _GATEWAY_ERRORS = (502, 503, 504)
 def triggerer_runs() -> bool:
     """Whether a triggerer is alive that would wait in place of a task; without an answer there is none."""
     try:
-        state = _health(_SECONDS)["triggerer"]["status"]
+        state = _asked("monitor/health", _SECONDS)["triggerer"]["status"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         LOG.info("This task waits itself: whether a triggerer runs cannot be found out (%s).", error)
         return False
@@ -36,20 +36,20 @@ def answers() -> bool:
     from urllib.error import HTTPError
 
     try:
-        _health(_SECONDS_WHEN_STOPPED)
+        _asked("version", _SECONDS_WHEN_STOPPED)
     except HTTPError as error:
         return error.code not in _GATEWAY_ERRORS
     except OSError:
         return False
     except ValueError:
-        pass  # not its health, but an answer
+        pass  # not what was asked for, but an answer
     return True
 
 
-def _health(seconds: float) -> Any:
+def _asked(what: str, seconds: float) -> Any:
     from urllib.request import ProxyHandler, build_opener
 
-    url = f"{_address()}/api/v2/monitor/health"
+    url = f"{_address()}/api/v2/{what}"
     if not url.startswith(("http://", "https://")):
         raise ValueError(f"[core] execution_api_server_url begins with neither http:// nor https://: {url}")
     # Inside the installation; a proxy leads out of it.

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
 
 class ApiServer:
-    """Answers as Airflow's API server does when it is asked for its health."""
+    """Answers as much as Airflow's API server does without a login."""
 
     def __init__(self) -> None:
         self.code = 200
@@ -26,7 +26,7 @@ class ApiServer:
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                found = self.path == "/air/api/v2/monitor/health"
+                found = self.path in ("/air/api/v2/monitor/health", "/air/api/v2/version")
                 body = json.dumps({"triggerer": {"status": outer.triggerer}}).encode()
                 self.send_response(outer.code if found else 404)
                 self.send_header("Content-Length", str(len(body)))
