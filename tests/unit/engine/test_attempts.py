@@ -8,7 +8,7 @@ import pytest
 
 from docker_runner.engine.attempts import DoubtfulError, PassingError, PullLimits, with_attempts
 from docker_runner.engine.pull import refused
-from docker_runner.errors import UserError
+from docker_runner.errors import EngineError, RunnerError, UserError
 
 
 @pytest.fixture
@@ -46,10 +46,11 @@ def test_a_host_that_nobody_knows_is_given_up_while_somebody_still_waits(pauses:
     assert sum(pauses) < 20
 
 
-def test_a_users_mistake_is_not_tried_again(pauses: list[float]) -> None:
+@pytest.mark.parametrize("error", [UserError("wrong"), EngineError("The engine does not answer.")])
+def test_what_does_not_pass_is_not_tried_again(pauses: list[float], error: RunnerError) -> None:
     tries: list[int] = []
-    with pytest.raises(UserError):
-        with_attempts(lambda: failing(UserError("wrong"), tries), print, PullLimits())
+    with pytest.raises(type(error)):
+        with_attempts(lambda: failing(error, tries), print, PullLimits())
     assert (len(tries), pauses) == (1, [])
 
 
