@@ -123,6 +123,9 @@ class S3Server:
         pages = self._client().get_paginator("list_objects_v2").paginate(Bucket=bucket)
         return [item["Key"] for page in pages for item in page.get("Contents", [])]
 
+    def put(self, bucket: str, key: str, content: bytes) -> None:
+        self._client().put_object(Bucket=bucket, Key=key, Body=content)
+
     def set_environment(self, monkeypatch: pytest.MonkeyPatch) -> None:
         for name in ("AWS_SESSION_TOKEN", "AWS_PROFILE", "AWS_ENDPOINT_URL", "AWS_DEFAULT_REGION"):
             monkeypatch.delenv(name, raising=False)

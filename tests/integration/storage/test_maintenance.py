@@ -8,13 +8,23 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from docker_runner.storage.base import Commit, DeleteWhere, FileQuery, FileUpload, LoadedTable, StateKey, Where
-from docker_runner.storage.lake import compaction
+from docker_runner.storage.base import (
+    Commit,
+    DeleteWhere,
+    FileQuery,
+    FileUpload,
+    LoadedTable,
+    StateKey,
+    TableLoad,
+    Where,
+)
+from docker_runner.storage.lake import compaction, lock_names
 from docker_runner.storage.lake.lake import Lake
 from docker_runner.storage.lake.location import parse_location
 from docker_runner.storage.lake.maintenance import as_text
@@ -94,7 +104,7 @@ def _content(lake: Lake, table: str, version: int) -> list[tuple[object, ...]]:
 
 @pytest.mark.parametrize("small", [True, False], ids=["small files", "large files"])
 def test_merging_changes_neither_what_is_there_nor_what_was(
-    lake: Lake, load: Load, monkeypatch: pytest.MonkeyPatch, small: bool
+    lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, small: bool
 ) -> None:
     if not small:
         # As if each file were large: those of which something is gone are written anew.
@@ -103,28 +113,34 @@ def test_merging_changes_neither_what_is_there_nor_what_was(
     chance = random.Random(5)
     expected: dict[str, list[tuple[object, ...]]] = {"t": [], "log": [], "filename": []}
     seen: dict[int, dict[str, list[tuple[object, ...]]]] = {}
-    for step in range(10):
+    for step in range(7):
         keys = chance.sample(range(12), 4)
-        more = "" if step < 6 else ",extra"
+        more = "" if step < 4 else ",extra"
         lines = "".join(f"{key},{step}{more and ',x'}\n" for key in keys)
-        rule = (DeleteWhere((Where("id", (str(chance.randrange(12)),)),)),) if step % 3 == 2 else ()
-        load(f"id,v{more}\n{lines}", incremental=step != 5, primary_key=("id",), delete_where=rule)
-        load(f"id,v\n{keys[0]},{step}\n", "in.c-main.log", incremental=True, delete_where=rule)
-        load(f"filename,v\n{keys[0]},{step}\n", "in.c-main.filename", incremental=True, primary_key=("filename",))
+        rule = (DeleteWhere((Where("id", (str(chance.randrange(12)),)),)),) if step % 2 else ()
+        contents = {"t": f"id,v{more}\n{lines}", "log": f"id,v\n{keys[0]},{step}\n", "filename": "filename\n1\n"}
+        for name, content in contents.items():
+            (tmp_path / f"{name}.csv").write_text(content)
+        loads = (
+            TableLoad("in.c-main.t", tmp_path / "t.csv", primary_key=("id",), incremental=step != 3, delete_where=rule),
+            TableLoad("in.c-main.log", tmp_path / "log.csv", incremental=True, delete_where=rule),
+            TableLoad("in.c-main.filename", tmp_path / "filename.csv", incremental=True),
+        )
+        lake.commit(Commit(f"step{step}", loads))
         version = _versions(lake)[-1]
         seen[version] = {table: _content(lake, table, version) for table in expected}
-        if step % 4 == 3:
+        if step == 4:
             done = lake.maintain(A_WEEK, grace=NOTHING)
             assert done.merged > 0 or not small
             assert done.problems == ()
     lake.maintain(A_WEEK, grace=NOTHING)
     assert lake.maintain(A_WEEK, grace=NOTHING).merged == 0
-    for version, contents in seen.items():
-        for table, content in contents.items():
-            assert _content(lake, table, version) == content, (version, table)
-    for table, content in contents.items():
-        assert _content(lake, table, _versions(lake)[-1]) == content
-    assert lake.table("in.c-main.t").rows == len(contents["t"])
+    for version, expected in seen.items():
+        for table, rows in expected.items():
+            assert _content(lake, table, version) == rows, (version, table)
+    for table, rows in expected.items():
+        assert _content(lake, table, _versions(lake)[-1]) == rows
+    assert lake.table("in.c-main.t").rows == len(expected["t"])
     files = lake._connection.run(
         f"SELECT table_id, count(*) FROM {CATALOG}.ducklake_data_file WHERE end_snapshot IS NULL GROUP BY 1"
     )
@@ -154,9 +170,17 @@ def test_the_state_that_held_when_the_days_to_keep_began_is_kept(lake: Lake, loa
             f"UPDATE {CATALOG}.ducklake_snapshot SET snapshot_time = (now() - INTERVAL {days} DAY)::VARCHAR "
             f"WHERE snapshot_id {versions}"
         )
-    assert lake.maintain(A_WEEK).snapshots == len(range(before))
+    done = lake.maintain(A_WEEK)
+    assert (done.snapshots, done.table_files) == (before, 0)
     assert _versions(lake)[0] == before
     assert [row[0] for row in _content(lake, "t", before)] == ["1"]
+    # The file of the first load is not needed since then; it goes when that was long enough ago.
+    for hours, removed in ((23, 0), (72, 1)):
+        lake._connection.run(
+            f"UPDATE {CATALOG}.ducklake_files_scheduled_for_deletion "
+            f"SET schedule_start = (now() - INTERVAL {hours} HOUR)::VARCHAR"
+        )
+        assert lake.maintain(A_WEEK).table_files == removed
 
 
 @pytest.mark.rules("OF-5")
@@ -195,6 +219,17 @@ def test_whoever_reads_meanwhile_goes_on_reading_what_was_there(
     assert done.table_files > 6
 
 
+def test_files_of_a_table_are_merged_only_while_nobody_writes_it(lake: Lake, uri: str, load: Load) -> None:
+    for number in range(3):
+        load(f"id\n{number}\n", incremental=True)
+    with Lake(parse_location(uri)) as writer, ThreadPoolExecutor(1) as pool:
+        with writer._connection.writing(lock_names.table("in.c-main.t")):
+            merging = pool.submit(compaction.compact, lake._connection, "in.c-main.t")
+            with pytest.raises(TimeoutError):
+                merging.result(timeout=1)
+        assert merging.result(timeout=60) == 2
+
+
 WRITER = """
 import sys, time
 from pathlib import Path
@@ -204,7 +239,7 @@ from docker_runner.storage.base import Commit, StateKey, TableLoad
 uri, folder, me = sys.argv[1], Path(sys.argv[2]), sys.argv[3]
 storage = open_storage(uri)
 slowest = number = 0
-while number < 4 or not (folder / "over").exists():
+while number < 3 or not (folder / "over").exists():
     source = folder / f"{me}.csv"
     source.write_text(f"id,by\\nshared,{me}\\n{me}-{number},{me}\\n")
     begin = time.monotonic()
@@ -239,17 +274,17 @@ print(rows)
 def test_nothing_is_lost_and_nobody_waits_long_while_others_read_and_write(
     lake: Lake, uri: str, load: Load, rows: Rows, tmp_path: Path
 ) -> None:
-    for number in range(6):
+    for number in range(3):
         lines = f"id,by\nshared,first\nfirst-{number},first\n"
         load(lines, incremental=True, primary_key=("id",))
         load(lines, "in.c-main.log", incremental=True)
     writers = [start(WRITER, uri, str(tmp_path), me) for me in "ab"]
     reader = start(READER, uri, str(tmp_path))
-    merged = sum(lake.maintain(A_WEEK).merged for _ in range(2))
+    merged = lake.maintain(A_WEEK).merged
     (tmp_path / "over").touch()
     results = [finished(process).split() for process in (*writers, reader)]
     merged += lake.maintain(A_WEEK).merged
-    counts = dict(zip("ab", (int(result[0]) for result in results[:2]), strict=True)) | {"first": 6}
+    counts = dict(zip("ab", (int(result[0]) for result in results[:2]), strict=True)) | {"first": 3}
     expected = sorted([f"{me}-{number}", me] for me, count in counts.items() for number in range(count))
     assert [row for row in rows() if row[0] != "shared"] == expected
     assert len([row for row in rows() if row[0] == "shared"]) == 1

@@ -22,6 +22,7 @@ from docker_runner.storage.base import Commit, FileQuery, FileUpload, StateKey, 
 from docker_runner.storage.lake import lock_names
 from docker_runner.storage.lake.lake import Lake
 from docker_runner.storage.lake.location import parse_location
+from docker_runner.storage.lake.query import query
 
 STATE = StateKey("c", "1")
 
@@ -179,6 +180,52 @@ def test_what_maintenance_gives_up_is_removed_from_object_storage(
         assert lake.table("in.c-main.t").rows == 3
     bucket = shared_uri.partition("s3://")[2].partition("/")[0]
     assert len(s3.keys(bucket)) == 1
+
+
+def test_files_are_merged_states_come_back_and_anyone_can_ask_as_on_one_machine(
+    shared_uri: str, s3: S3Server, tmp_path: Path
+) -> None:
+    bucket = shared_uri.partition("s3://")[2].partition("/")[0]
+    with opened(shared_uri) as lake:
+        for number, content in enumerate(("id,v\n1,a\n2,b\n", "id,v\n2,B\n3,c\n", "id,v\n3,d\n4,e\n")):
+            source = tmp_path / "t.csv"
+            source.write_text(content)
+            rows = TableLoad("in.c-main.t", source, primary_key=("id",), incremental=True)
+            lake.commit(Commit(f"k{number}", (rows,)))
+        good = lake.history("in.c-main.t")[1]
+        before = len(s3.keys(bucket))
+        maintained = lake.maintain(timedelta(days=7), grace=timedelta(0))
+        assert maintained.merged > 1
+        assert maintained.problems == ()
+        assert len(s3.keys(bucket)) == before + 1  # earlier states need the others
+        lake.export_table("in.c-main.t", tmp_path / "now.csv")
+        assert sorted(read_csv(tmp_path / "now.csv")) == [["1", "a"], ["2", "B"], ["3", "d"], ["4", "e"], ["id", "v"]]
+        for at in (good.snapshot, good.time):
+            lake.export_table("in.c-main.t", tmp_path / "then.csv", at=at)
+            assert sorted(read_csv(tmp_path / "then.csv")) == [["1", "a"], ["2", "B"], ["3", "c"], ["id", "v"]]
+        with opened(shared_uri) as other, ThreadPoolExecutor(1) as pool:
+            with other._connection.writing(lock_names.table("in.c-main.t")):
+                restoring = pool.submit(lake.restore, "in.c-main.t", good.snapshot)
+                with pytest.raises(TimeoutError):
+                    restoring.result(timeout=1.5)
+            assert restoring.result(timeout=60).rows == 3
+        assert lake.table("in.c-main.t").primary_key == ("id",)
+        assert lake.history("in.c-main.t")[0].what == (f"restored from snapshot {good.snapshot}",)
+    location = parse_location(shared_uri)
+    with query(location, 'select id, v from "in.c-main".t order by id') as result:
+        assert (result.columns, list(result.rows)) == (("id", "v"), [("1", "a"), ("2", "B"), ("3", "c")])
+    for key in ("secret.csv", "lake/files/secret.csv"):
+        s3.put(bucket, key, b"a\nb\n")
+        for trick in (f"select * from 's3://{bucket}/{key}'", f"select * from read_csv('s3://{bucket}/{key}')"):
+            with pytest.raises(UserError), query(location, trick):
+                pass
+    for trick in (
+        "select * from postgres_query('__ducklake_metadata_lake', 'select 1')",
+        f"select * from postgres_scan('{shared_uri.split(':')[2].split('?')[0]}', 'public', 'ducklake_snapshot')",
+        'delete from "in.c-main".t',
+    ):
+        with pytest.raises(UserError), query(location, trick):
+            pass
 
 
 def test_contents_that_belong_to_nothing_are_found_by_their_age(shared_uri: str, tmp_path: Path) -> None:

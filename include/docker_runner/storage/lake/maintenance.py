@@ -71,7 +71,8 @@ def maintain(connection: Connection, *, keep: timedelta, grace: timedelta = GRAC
         _remove_earlier_records(connection)
     let_others_write()
     with connection.locked():
-        table_files = _call(connection, "ducklake_cleanup_old_files", now - grace)
+        # With SQLite, DuckLake compares days only: a day more, so that none goes too early.
+        table_files = _call(connection, "ducklake_cleanup_old_files", now - grace - timedelta(days=1 if grace else 0))
     # These change nothing in the catalogue: writers go on.
     table_files += _call(connection, "ducklake_delete_orphaned_files", now - GRACE)
     contents = _remove_unknown_contents(connection)
