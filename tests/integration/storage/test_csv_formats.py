@@ -145,8 +145,9 @@ def test_an_empty_folder_empties_the_table(lake: Storage, load: Load, rows: Rows
 def test_an_empty_file_is_no_rows_when_columns_are_known_and_an_error_otherwise(load: Load, rows: Rows) -> None:
     load("", columns=("a", "b"))
     assert rows() == []
-    with pytest.raises(UserError, match="has no data"):
-        load("")
+    for nothing in ("", "\ufeff"):
+        with pytest.raises(UserError, match="has no data"):
+            load(nothing)
 
 
 @pytest.mark.rules("OM-73")

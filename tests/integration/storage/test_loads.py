@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from docker_runner.storage.base import (
     TableLoad,
     Where,
 )
+from docker_runner.storage.lake.lake import Lake
 
 Load = Callable[..., LoadedTable]
 Rows = Callable[..., list[list[str]]]
@@ -96,6 +98,48 @@ def test_only_rows_that_changed_count_as_changed(lake: Storage, load: Load, rows
     load("id,v\n1,a\n2,B\n", incremental=True)
     assert lake.table(ID).last_import_date > after.last_import_date
     assert lake.table(ID).last_change_date == after.last_change_date
+
+
+@pytest.mark.rules("D4", "OM-55", "OM-61")
+def test_times_rows_and_bytes_follow_what_really_changed(lake: Lake, load: Load, rows: Rows, tmp_path: Path) -> None:
+    def changes(work: Callable[[], object]) -> tuple[bool, list[str]]:
+        """Whether the table has changed, and the ids of the rows that did; each import must be noted."""
+        before = lake.table(ID)
+        work()
+        after = lake.table(ID)
+        exported = rows(changed_since=before.last_import_date)
+        assert after.created == created
+        assert after.rows == len(rows())
+        assert after.bytes > 0
+        assert after.last_import_date > before.last_import_date
+        assert after.last_change_date in (before.last_change_date, after.last_import_date)
+        return after.last_change_date > before.last_change_date, [row[0] for row in exported]
+
+    def delete(value: str) -> tuple[DeleteWhere, ...]:
+        return (DeleteWhere((Where("v", (value,)),)),)
+
+    load("id,v\n1,a\n2,b\n3,c\n", primary_key=("id",))
+    created = lake.table(ID).created
+    first = lake.history(ID)[0].snapshot
+    assert changes(lambda: load("id,v\n1,a\n3,c\n", incremental=True)) == (False, [])
+    assert changes(lambda: load("id,v\n", incremental=True)) == (False, [])
+    assert changes(lambda: load("id,v\n", incremental=True, delete_where=delete("nothing"))) == (False, [])
+    assert changes(lambda: load("id,v\n", incremental=True, delete_where=delete("c"))) == (True, [])
+    assert changes(lambda: load("id,v,w\n1,a,\n", incremental=True)) == (False, [])
+    assert changes(lambda: load("id,v,w\n1,a,x\n", incremental=True)) == (True, ["1"])
+    # A full load replaces all rows, whatever is in them; of no rows by no rows it changes nothing.
+    assert changes(lambda: load("id,v,w\n1,a,x\n2,b,\n")) == (True, ["1", "2"])
+    assert changes(lambda: lake.restore(ID, first)) == (True, ["1", "2", "3"])
+    known = lake.table(ID)
+    with pytest.raises(UserError):
+        load("id,v\n1,z\n2\n", incremental=True)
+    lake.maintain(timedelta(0), grace=timedelta(0))
+    assert replace(lake.table(ID), bytes=known.bytes) == known
+    load("id,v\n")
+    empty = lake.table(ID)
+    assert (empty.rows, empty.bytes) == (0, 0)
+    load("id,v\n")
+    assert lake.table(ID).last_change_date == empty.last_change_date < lake.table(ID).last_import_date
 
 
 @pytest.mark.rules("OM-54")
@@ -316,6 +360,12 @@ def test_a_table_of_a_thousand_columns_works(load: Load, rows: Rows) -> None:
     load(f"{header}\n{','.join('x' * 1000)}\n", primary_key=("column_0",))
     load(f"{header}\n{','.join('xy' + 'y' * 998)}\n", primary_key=("column_0",), incremental=True)
     assert rows() == [["x", *"y" * 999]]
+
+
+def test_a_table_of_two_thousand_columns_is_loaded_and_exported(load: Load, rows: Rows) -> None:
+    header = ",".join(f"column_{i}" for i in range(2000))
+    load(f"{header}\n{','.join('x' * 2000)}\n")
+    assert rows() == [["x"] * 2000]
 
 
 @pytest.mark.locations

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -25,6 +26,7 @@ from docker_runner.storage.base import (
     Where,
 )
 from docker_runner.storage.lake import compaction, lock_names
+from docker_runner.storage.lake.connection import Connection
 from docker_runner.storage.lake.lake import Lake
 from docker_runner.storage.lake.location import parse_location
 from docker_runner.storage.lake.maintenance import as_text
@@ -175,10 +177,9 @@ def test_the_state_that_held_when_the_days_to_keep_began_is_kept(lake: Lake, loa
     assert _versions(lake)[0] == before
     assert [row[0] for row in _content(lake, "t", before)] == ["1"]
     # The file of the first load is not needed since then; it goes when that was long enough ago.
-    for hours, removed in ((23, 0), (72, 1)):
+    for time_of_that, removed in (("date_trunc('day', now()) - INTERVAL 1 SECOND", 0), ("now() - INTERVAL 3 DAY", 1)):
         lake._connection.run(
-            f"UPDATE {CATALOG}.ducklake_files_scheduled_for_deletion "
-            f"SET schedule_start = (now() - INTERVAL {hours} HOUR)::VARCHAR"
+            f"UPDATE {CATALOG}.ducklake_files_scheduled_for_deletion SET schedule_start = ({time_of_that})::VARCHAR"
         )
         assert lake.maintain(A_WEEK).table_files == removed
 
@@ -219,15 +220,27 @@ def test_whoever_reads_meanwhile_goes_on_reading_what_was_there(
     assert done.table_files > 6
 
 
-def test_files_of_a_table_are_merged_only_while_nobody_writes_it(lake: Lake, uri: str, load: Load) -> None:
-    for number in range(3):
-        load(f"id\n{number}\n", incremental=True)
+@pytest.mark.locations
+def test_files_of_a_table_are_merged_only_while_nobody_writes_it(
+    lake: Lake, uri: str, load: Load, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    move = compaction._move
     with Lake(parse_location(uri)) as writer, ThreadPoolExecutor(1) as pool:
-        with writer._connection.writing(lock_names.table("in.c-main.t")):
-            merging = pool.submit(compaction.compact, lake._connection, "in.c-main.t")
+
+        def write() -> None:
+            with writer._connection.locked(lock_names.table("in.c-main.t")):
+                pass
+
+        def move_while_another_wants_to_write(connection: Connection, table_id: str, files: Any) -> None:
+            writing = pool.submit(write)
             with pytest.raises(TimeoutError):
-                merging.result(timeout=1)
-        assert merging.result(timeout=60) == 2
+                writing.result(timeout=0.5)
+            move(connection, table_id, files)
+
+        for number in range(3):
+            load(f"id\n{number}\n", incremental=True)
+        monkeypatch.setattr(compaction, "_move", move_while_another_wants_to_write)
+        assert lake.maintain(A_WEEK).merged == 2
 
 
 WRITER = """
