@@ -92,7 +92,7 @@ def export_table(
             "file_type": file_type,
         }
         if at:
-            storage_token_commands.refuse_unless_manager("look at earlier states")
+            storage_token_commands.refuse_unless_reader(table)
             with storage_time_commands.open_lake() as lake:
                 exported = lake.export_table(table, file, at=storage_time_commands.point_in_time(at, None), **wanted)
         else:

@@ -53,7 +53,7 @@ def show_history(
     """Show what changed a table, since earlier states are kept."""
     from docker_runner.storage_commands import print_table
 
-    storage_token_commands.refuse_unless_manager("look at earlier states")
+    storage_token_commands.refuse_unless_reader(table)
     with open_lake() as lake:
         changes = lake.history(table)
     print_table(

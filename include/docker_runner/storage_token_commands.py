@@ -14,7 +14,9 @@ from docker_runner.errors import UserError
 from docker_runner.settings import Settings
 from docker_runner.storage import open_ledger, permitted_ledger
 from docker_runner.storage.base import Ledger
-from docker_runner.storage.tokens import FileAccess, Permissions, Token, bucket_permissions
+from docker_runner.storage.names import split_table_id
+from docker_runner.storage.rights import refuse_bucket
+from docker_runner.storage.tokens import Access, FileAccess, Permissions, Token, bucket_permissions
 
 app = typer.Typer(help="Tokens: who may do what with the Storage.", no_args_is_help=True)
 
@@ -89,6 +91,22 @@ def refuse_unless_manager(what: str) -> None:
     if settings.storage_token:
         token = open_ledger(settings.storage).verify_token(settings.storage_token)
         token.refuse_unless_manager(what, writing=True)
+
+
+def refuse_unless_reader(table: str) -> None:
+    """Refuse a command that shows earlier states of a table when the token in the environment may not read the table.
+
+    Args:
+        table: id of the table; it may have been dropped.
+
+    Raises:
+        TokenError, ForbiddenError: the token is not good, or not good enough; without one everything is allowed.
+        UserError: this is no id of a table.
+    """
+    settings = Settings.from_environment()
+    if settings.storage_token:
+        token = open_ledger(settings.storage).verify_token(settings.storage_token)
+        refuse_bucket(token, split_table_id(table)[0], Access.READ, what=table)
 
 
 def _ledger() -> Ledger:

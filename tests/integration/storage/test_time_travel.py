@@ -46,10 +46,12 @@ def test_the_history_says_what_each_commit_did_and_which_it_was(lake: Lake, load
 def test_a_table_comes_back_as_it_was_and_goes_on_from_there(
     lake: Lake, load: Load, rows: Rows, tmp_path: Path
 ) -> None:
-    load("id,v\n1,a\n2,b\n", primary_key=("id",), types=TYPES, metadata=(MetadataItem("k", "1", "user"),))
+    item = MetadataItem("k", "1", "user")
+    load("id,v\n1,a\n2,b\n", primary_key=("id",), types=TYPES, metadata=(item,), column_metadata={"v": (item,)})
     before = lake.table(ID)
     good = lake.history(ID)[0]
-    load("id,v,w\n1,broken,x\n3,c,x\n", incremental=True, metadata=(MetadataItem("k", "2", "user"),))
+    item = MetadataItem("k", "2", "user")
+    load("id,v,w\n1,broken,x\n3,c,x\n", incremental=True, metadata=(item,), column_metadata={"v": (item,)})
     lake.maintain(timedelta(days=7), grace=timedelta(0))
     broken = lake.table(ID)
     lake.export_table(ID, tmp_path / "then.csv", at=good.time)
@@ -59,6 +61,7 @@ def test_a_table_comes_back_as_it_was_and_goes_on_from_there(
     after = lake.table(ID)
     assert (after.columns, after.primary_key, after.types) == (before.columns, before.primary_key, before.types)
     assert (after.metadata, after.created, after.rows) == (before.metadata, before.created, 2)
+    assert after.column_metadata == before.column_metadata
     assert after.last_change_date == after.last_import_date > broken.last_import_date
     assert rows() == [["1", "a"], ["2", "b"]]
     assert rows(changed_since=broken.last_import_date) == [["1", "a"], ["2", "b"]]

@@ -98,7 +98,16 @@ def test_the_token_in_the_environment_counts_for_every_command(
     assert "in.c-secret" not in call("list").output
     assert call("export", "in.c-main.t").stdout == '"id"\n"1"\n'
     assert call("files").output == "There are no files yet.\n"
+    assert "created" in call("history", "in.c-main.t").output
+    now = f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S}"
+    assert call("export", "in.c-main.t", "--at", now).stdout == '"id"\n"1"\n'
     for refused in (
+        ("history", "in.c-secret.t"),
+        ("export", "in.c-secret.t", "--at", now),
+        ("restore", "in.c-main.t", "--at", now),
+        ("drop", "in.c-main.t"),
+        ("sql", "select 1"),
+        ("delete-file", "1"),
         ("export", "in.c-secret.t"),
         ("show", "in.c-secret.t"),
         ("import", "in.c-main.t", tmp_path / "t.csv"),
