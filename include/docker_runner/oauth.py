@@ -7,6 +7,7 @@ secret but in the config file of its container.
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -24,6 +25,8 @@ Record = dict[str, Any]
 _SCHEMA = "oauth-credentials"
 _ATTEMPTS = 4
 _TIMEOUT_SECONDS = 20
+_LONGEST_ANSWER_SECONDS = 60
+_LONGEST_ANSWER_BYTES = 1_000_000
 _LONGEST_MESSAGE = 500
 _BAD_REQUEST, _SERVER_ERROR = 400, 500
 
@@ -143,7 +146,7 @@ class BrokerCredentials:
         if not self._token:
             raise UserError(f"DOCKER_RUNNER_KBC_TOKEN is not set: the OAuth service {self._url} is asked with it.")
         answer = self._asked(f"{self._url}/credentials/{quote(component_id, safe='')}/{quote(credentials_id, safe='')}")
-        record = _json_of(answer)
+        record = self._json_of(answer)
         if _BAD_REQUEST <= answer.status_code < _SERVER_ERROR:
             raise UserError(
                 f"The OAuth service refuses the credentials {credentials_id!r} of {component_id}: {_message(record)}"
@@ -178,10 +181,33 @@ class BrokerCredentials:
         headers = {"X-StorageApi-Token": self._token, "Accept": "application/json"}
         try:
             # Redirects are not followed: another address must not be told the token.
-            return attempts(requests.get, url, headers=headers, timeout=_TIMEOUT_SECONDS, allow_redirects=False)
+            return attempts(
+                requests.get, url, headers=headers, timeout=_TIMEOUT_SECONDS, allow_redirects=False, stream=True
+            )
         except requests.RequestException as error:
             reason = type(error).__name__
             raise ApplicationError(f"The OAuth service {self._url} does not answer: {reason}.") from None
+
+    def _json_of(self, answer: Response) -> Any:
+        """The document of an answer; None when it is none. Neither its size nor its time is left to the service."""
+        from urllib3.exceptions import HTTPError
+
+        begin, content = time.monotonic(), bytearray()
+        try:
+            with answer:
+                # read1 gives what is there: others wait until there is as much as they were asked for.
+                while chunk := answer.raw.read1(_LONGEST_ANSWER_BYTES, decode_content=True):
+                    content += chunk
+                    if len(content) > _LONGEST_ANSWER_BYTES:
+                        raise ApplicationError(f"The OAuth service {self._url} gives no credentials: far too much.")
+                    if time.monotonic() - begin > _LONGEST_ANSWER_SECONDS:
+                        raise ApplicationError(f"The OAuth service {self._url} does not come to the end of its answer.")
+        except HTTPError as error:
+            raise ApplicationError(f"The OAuth service {self._url} does not answer: {type(error).__name__}.") from None
+        try:
+            return json.loads(content)
+        except (ValueError, RecursionError):
+            return None
 
 
 def encrypted_record(record: Mapping[str, Any], encryptor: Encryptor, *, component_id: str, project_id: str) -> Record:
@@ -191,13 +217,6 @@ def encrypted_record(record: Mapping[str, Any], encryptor: Encryptor, *, compone
     scope = Scope(component=component_id, project=project_id)
     encrypted: Record = encryptor.encrypt({**record, "#data": text}, scope)
     return encrypted
-
-
-def _json_of(answer: Response) -> Any:
-    try:
-        return answer.json()
-    except ValueError:
-        return None
 
 
 def _message(document: Any) -> str:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, ClassVar
 
 import pytest
 
+from docker_runner import oauth
 from docker_runner.encryption import Encryptor, Scope
 from docker_runner.encryption_keys import new_key
 from docker_runner.errors import ApplicationError, UserError
@@ -26,6 +29,7 @@ class Broker(BaseHTTPRequestHandler):
 
     answers: ClassVar[list[tuple[int, Any]]] = []
     asked: ClassVar[list[tuple[str, str | None]]] = []
+    pause = 0.0
 
     def do_GET(self) -> None:
         """Answer."""
@@ -37,7 +41,10 @@ class Broker(BaseHTTPRequestHandler):
             self.send_header("Location", "/elsewhere")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        self.wfile.write(body)
+        with suppress(OSError):
+            for index in range(0, len(body), size := 10 if self.pause else len(body)):
+                self.wfile.write(body[index : index + size])
+                time.sleep(self.pause)
 
     def log_message(self, *_: Any) -> None:
         """Keep quiet."""
@@ -45,7 +52,7 @@ class Broker(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def url() -> Iterator[str]:
-    Broker.answers, Broker.asked = [(200, RECORD)], []
+    Broker.answers, Broker.asked, Broker.pause = [(200, RECORD)], [], 0.0
     with ThreadingHTTPServer(("127.0.0.1", 0), Broker) as server:
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
@@ -115,3 +122,19 @@ def test_without_a_token_the_service_is_not_asked(url: str) -> None:
 def test_secrets_are_never_sent_over_a_network_in_plain_text() -> None:
     with pytest.raises(UserError, match="must be an https:// address or a folder"):
         Settings.from_environment({"DOCKER_RUNNER_OAUTH": "http://oauth.example.com"})
+
+
+@pytest.mark.rules("AU-3")
+def test_a_service_that_never_comes_to_an_end_is_not_waited_for(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(oauth, "_LONGEST_ANSWER_SECONDS", 0.3)
+    Broker.answers, Broker.pause = [(200, "x" * 10_000)], 0.05
+    with pytest.raises(ApplicationError, match="does not come to the end of its answer"):
+        fetched(url)
+    assert len(Broker.asked) == 1
+
+
+@pytest.mark.rules("AU-3")
+def test_an_answer_without_end_is_not_kept_in_memory(url: str) -> None:
+    Broker.answers = [(200, "x" * 3_000_000)]
+    with pytest.raises(ApplicationError, match="gives no credentials: far too much"):
+        fetched(url)
