@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from docker_runner.encryption import Encryptor
@@ -59,23 +62,33 @@ def add_key(file: Path) -> None:
     Raises:
         UserError: the file cannot be read.
     """
+    is_there = file.exists()
     file.parent.mkdir(parents=True, exist_ok=True)
-    before = _read(file) if file.exists() else ""
-    temporary = file.with_name(f"{file.name}.new")
-    temporary.unlink(missing_ok=True)
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w", encoding="ascii") as stream:
-        stream.write(f"{new_key()}\n{before}")
-    if before:
+    with _one_at_a_time(file.parent):
+        before = _read(file) if file.exists() else ""
+        if before and not is_there:
+            # Of two that make the file at the same time the first wins.
+            return
+        temporary = file.with_name(f"{file.name}.new")
+        temporary.unlink(missing_ok=True)
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w", encoding="ascii") as stream:
+            stream.write(f"{new_key()}\n{before}")
+            stream.flush()
+            # Ciphers are made with the new key at once: it must outlive a machine that stops now.
+            os.fsync(stream.fileno())
         temporary.replace(file)
-        return
+
+
+@contextmanager
+def _one_at_a_time(folder: Path) -> Iterator[None]:
+    """Two that add a key at the same time would lose one of them, and with it what was encrypted meanwhile."""
+    descriptor = os.open(folder, os.O_RDONLY)
     try:
-        # Unlike a move, this lets the first of two that make the file at the same time win.
-        os.link(temporary, file)
-    except FileExistsError:
-        pass
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
     finally:
-        temporary.unlink()
+        os.close(descriptor)
 
 
 def _read(file: Path) -> str:

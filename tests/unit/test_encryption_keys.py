@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -54,6 +56,19 @@ def test_where_airflow_keeps_the_keys_no_other_ones_are_made_or_taken(tmp_path: 
     here = settings(tmp_path, DOCKER_RUNNER_KEYS_VARIABLE="runner_keys")
     with pytest.raises(UserError, match="Airflow's variable runner_keys"):
         encryptor_of(here, create=True)
+
+
+@pytest.mark.rules("D18")
+def test_keys_that_are_added_at_the_same_time_are_all_kept(tmp_path: Path) -> None:
+    encryptor_of(settings(tmp_path), create=True)
+    program = (
+        f"from pathlib import Path; from docker_runner.encryption_keys import add_key; {'add_key(Path(FILE)); ' * 40}"
+    )
+    program = program.replace("FILE", repr(str(tmp_path / "keys")))
+    running = [subprocess.Popen([sys.executable, "-c", program]) for _ in range(3)]
+    assert [process.wait() for process in running] == [0, 0, 0]
+    assert len(set((tmp_path / "keys").read_text().split())) == 121
+    assert [file.name for file in tmp_path.iterdir()] == ["keys"]
 
 
 def test_a_key_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:
