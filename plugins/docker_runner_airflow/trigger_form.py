@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from docker_runner.documents import id_text, read_json
+from docker_runner.encryption import KINDS
 from docker_runner.errors import RunnerError
 from docker_runner.job.request import FORCE_RUN, MODES
 from docker_runner.project.entries import VARIABLES_COMPONENT
@@ -23,6 +24,24 @@ _MODE_NAMES = {
     "run": "Run",
     FORCE_RUN: "Run although it is disabled",
     "debug": "Debug: keep snapshots of the data folder, store no results",
+}
+
+# Airflow keeps what a run is asked with, in plain text: a secret that is not encrypted is refused before that (EN-13).
+_ONLY_CIPHERS: Mapping[str, Any] = {
+    "$ref": "#/$defs/node",
+    "$defs": {
+        "node": {
+            "patternProperties": {
+                "^#": {
+                    "$ref": "#/$defs/node",
+                    "type": ["string", "object", "array", "null"],
+                    "pattern": rf"^(KBC::({'|'.join(KINDS.values())})(KV|GKMS)?::.+|{{{{\s*[A-Za-z0-9_.-]+\s*}}}})?$",
+                }
+            },
+            "additionalProperties": {"$ref": "#/$defs/node"},
+            "items": {"$ref": "#/$defs/node"},
+        }
+    },
 }
 
 
@@ -60,6 +79,7 @@ def form_fields(configuration: Configuration, project: Project, *, takes_configu
             {}, type="object", title="Configuration",
             description="A whole configuration (the content of a config.json) to run instead of the stored one; "
             "its secrets must be ciphers.",
+            **_ONLY_CIPHERS,
         )  # fmt: skip
     return fields
 

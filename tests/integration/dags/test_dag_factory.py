@@ -196,3 +196,29 @@ def test_the_trigger_form_offers_every_mode_and_stored_values(installation: Inst
     params = dags(installation)[f"{SCRIPT}--plain"].params
     assert params.get_param("mode").schema["enum"] == ["run", "forceRun", "debug"]
     assert params["values"] == ""
+
+
+@pytest.mark.rules("EN-13")
+@pytest.mark.parametrize(
+    ("data", "taken"),
+    [
+        ({"parameters": {"#a": "hunter2"}}, False),
+        ({"parameters": {"deep": [{"#a": 1}]}}, False),
+        ({"#a": {"b": {"#c": "KBC::ProjectSecure::x\ny", "#d": "hunter2"}}}, False),
+        ({"#a": "KBC::ProjectSecure::gAAA", "b": {"#c": "", "#d": "{{ vault.d }}", "#e": None, "f": "plain"}}, True),
+        ({}, True),
+    ],
+)
+def test_a_configuration_with_plain_secrets_is_refused_before_airflow_keeps_it(
+    installation: Installation, data: dict[str, Any], taken: bool
+) -> None:
+    from airflow.sdk.exceptions import ParamValidationError
+
+    installation.configuration("main", {})
+    params = dags(installation)[f"{SCRIPT}--main"].params
+    if taken:
+        params["config_data"] = data
+        assert params.validate()["config_data"] == data
+    else:
+        with pytest.raises(ParamValidationError):
+            params["config_data"] = data
