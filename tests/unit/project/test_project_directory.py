@@ -169,6 +169,28 @@ def test_an_item_of_the_manifest_without_ids_shows_itself_and_hides_no_other(bui
             {"schedule": {"cronTab": "99 * * * *"}},
             r"s/config\.json:1: schedule\.cronTab: '99 \* \* \* \*' is not a cron expression",
         ),
+        *(
+            (f"{FOLDER}/schedules/s/config.json", {"schedule": {"cronTab": cron}}, rf"schedule\.cronTab: .*{says}")
+            for cron, says in (
+                ("*/10 0 6 * * *", "is not a cron expression; write five fields"),
+                ("0 6 * * * * 2030", "is not a cron expression; write five fields"),
+                ("R R * * *", "is not a cron expression"),
+                ("0 H(1-5) * * *", "is not a cron expression"),
+                ("0 6 31 2 *", "never comes"),
+            )
+        ),
+        *(
+            (
+                f"{FOLDER}/schedules/s/config.json",
+                {"schedule": {"cronTab": "0 6 * * *"}, "target": target},
+                rf"target\.{key}.*: Must be ",
+            )
+            for key, target in (
+                ("mode", {"mode": "forceRun"}),
+                ("configurationRowIds", {"configurationRowIds": ["a"]}),
+                ("tag", {"tag": "2"}),
+            )
+        ),
     ],
 )
 def test_a_broken_file_is_named(built: ProjectBuilder, path: str, content: Any, problem: str) -> None:
@@ -237,3 +259,11 @@ def test_code_files_beside_parameters_that_are_no_map_are_refused(built: Project
     built.write(f"{FOLDER}/blocks/b/c/code.py", "")
     with pytest.raises(ConfigurationError, match=r"config\.json:1: parameters: Must be a map"):
         built.project.configuration("vendor.ex-foo", "main")
+
+
+@pytest.mark.parametrize("cron", ["0 6 * MAR FRI", "@hourly", "0 0 29 2 *", "*/5 6-18 * * 1-5", "0 6 L * *"])
+def test_every_cron_expression_of_five_fields_counts(built: ProjectBuilder, cron: str) -> None:
+    built.configuration()
+    target = {"mode": "run", "componentId": "vendor.ex-foo", "configurationRowIds": [], "tag": None}
+    built.write(f"{FOLDER}/schedules/s/config.json", {"schedule": {"cronTab": cron}, "target": target})
+    assert [item.cron for item in built.project.configuration("vendor.ex-foo", "main").schedules] == [cron]
