@@ -106,7 +106,6 @@ def _without_line_end(text: str) -> str:
 
 def _files_at(paths: list[Path], settings: Settings, kind: str) -> Iterator[SecretFile]:
     """The files of configurations and component definitions that lie at paths."""
-    from docker_runner.project.entries import FLOW_COMPONENTS
     from docker_runner.secret_files import SecretFile, files_of
     from docker_runner.validation_targets import targets
 
@@ -118,8 +117,7 @@ def _files_at(paths: list[Path], settings: Settings, kind: str) -> Iterator[Secr
             file = settings.components / f"{component_id}.json"
             yield SecretFile(file, Scope(component_id), KINDS["component"])
         for project, key in found.configurations:
-            if key[0] not in FLOW_COMPONENTS:
-                yield from files_of(project, key, kind or KINDS["project"])
+            yield from files_of(project, key, kind or KINDS["project"])
 
 
 def _rotate(paths: list[Path], settings: Settings) -> None:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from docker_runner.documents import read_json, walk_secrets
+from docker_runner.documents import id_text, read_json, walk_secrets
 from docker_runner.encryption import CIPHER_IN_TEXT, Encryptor, Scope
 from docker_runner.errors import ConfigurationError, UserError
 from docker_runner.project.configuration import Project
-from docker_runner.project.entries import Key
+from docker_runner.project.entries import FLOW_COMPONENTS, Key
 from docker_runner.replacing import replace_text
 
 _INDENT = re.compile(r"^[\[{]\s*\n([ \t]+)\S")
@@ -22,11 +22,15 @@ _LONGEST_FILE_BYTES = 100_000_000
 
 @dataclass(frozen=True)
 class SecretFile:
-    """A JSON file, whose secrets it holds, and which kind of cipher they become."""
+    """A JSON file, whose secrets it holds, and which kind of cipher they become.
+
+    In a file of a flow (``flow_of``, its project) secrets are those of the configurations that its tasks bring.
+    """
 
     path: Path
     scope: Scope
     kind: str
+    flow_of: Project | None = None
 
 
 @dataclass
@@ -54,6 +58,10 @@ def files_of(project: Project, key: Key, kind: str) -> Iterator[SecretFile]:
     branch_type = "default" if project.branch.is_default else "dev"
     scope = Scope(component=component_id, project=project.id, configuration=config_id, branch_type=branch_type)
     entry = project.entry(*key)
+    if component_id in FLOW_COMPONENTS:
+        for path in (entry.folder / "config.json", *sorted(entry.folder.glob("phases/*/*/task.json"))):
+            yield SecretFile(path, scope, kind, flow_of=project)
+        return
     for folder in (entry.folder, *(folder for _, folder in entry.rows)):
         yield SecretFile(folder / "config.json", scope, kind)
 
@@ -72,13 +80,32 @@ def encrypt_files(files: Iterable[SecretFile], encryptor: Encryptor) -> dict[Pat
     changed = []
     for file in files:
         text, document = _read(file.path)
-        encrypted = encryptor.encrypt(document, file.scope, kind=file.kind)
+        if file.flow_of:
+            encrypted = _encrypted_jobs(document, file, encryptor)
+        else:
+            encrypted = encryptor.encrypt(document, file.scope, kind=file.kind)
         number = sum(a != b for a, b in zip(walk_secrets(document), walk_secrets(encrypted), strict=True))
         if number:
             changed.append((file.path, rendered_like(text, encrypted), number))
     for path, text, _ in changed:
         replace_text(path, text)
     return {path: number for path, _, number in changed}
+
+
+def _encrypted_jobs(document: Any, file: SecretFile, encryptor: Encryptor) -> Any:
+    """A copy of a flow's document with the configurations that its tasks bring encrypted for their components."""
+    if isinstance(document, list):
+        return [_encrypted_jobs(item, file, encryptor) for item in document]
+    if not isinstance(document, Mapping):
+        return document
+    copy = {key: _encrypted_jobs(value, file, encryptor) for key, value in document.items()}
+    if "configData" in document:
+        named = file.flow_of.at(str(document["configPath"])) if file.flow_of and document.get("configPath") else None
+        component_id, config_id = named or (document.get("componentId"), id_text(document.get("configId")))
+        if isinstance(component_id, str):
+            scope = replace(file.scope, component=component_id, configuration=config_id)
+            copy["configData"] = encryptor.encrypt(document["configData"], scope, kind=file.kind)
+    return copy
 
 
 def _read(path: Path) -> tuple[str, Any]:

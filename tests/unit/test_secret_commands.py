@@ -293,3 +293,30 @@ def test_where_a_broker_keeps_the_credentials_none_are_stored_here(
     monkeypatch.setenv("DOCKER_RUNNER_OAUTH", "https://oauth.example.com")
     for arguments in (("add", "c", "7"), ("list",), ("remove", "c", "7")):
         assert "kept by https://oauth.example.com" in refused(command("oauth", *arguments, input='{"#data": "x"}'))
+
+
+@pytest.mark.rules("EN-1", "EN-11")
+def test_secrets_that_tasks_of_a_flow_bring_are_encrypted_for_their_components(
+    built: ProjectBuilder, command: Command
+) -> None:
+    built.configuration({})
+    data = {"configData": {"parameters": {"#a": "s3cret"}}}
+    jobs = [
+        {"componentId": "vendor.other", **data},
+        {"componentId": "vendor.ex-foo", "configId": "main", **data},
+        {"configPath": "extractor/vendor.ex-foo/main", **data},
+    ]
+    tasks = [{"id": number, "name": "t", "phase": 1, "task": job} for number, job in enumerate(jobs)]
+    content = {"phases": [{"id": 1, "name": "p"}], "tasks": tasks}
+    file = built.write("main/flow/keboola.flow/night/config.json", content)
+    inside = built.write("main/flow/keboola.flow/day/phases/1/t/task.json", {"name": "t", "task": jobs[0]})
+    built.write("main/flow/keboola.flow/day/phases/1/phase.json", {"name": "p"})
+    built.write("main/flow/keboola.flow/day/config.json", {})
+    result = command("encrypt", str(built.directory), "--scope", "configuration")
+    assert "night/config.json: 3 values encrypted" in result.stdout
+    found = [task["task"]["configData"] for task in json.loads(file.read_text())["tasks"]]
+    found.append(json.loads(inside.read_text())["task"]["configData"])
+    ids = [("vendor.other", ""), ("vendor.ex-foo", "main"), ("vendor.ex-foo", "main"), ("vendor.other", "")]
+    for document, (component_id, config_id) in zip(found, ids, strict=True):
+        assert value_of(document, Scope(component_id, configuration=config_id)) == {"parameters": {"#a": "s3cret"}}
+    built.project.flow("keboola.flow", "night")

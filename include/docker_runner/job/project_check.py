@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from docker_runner.documents import located
+from docker_runner.documents import located, problems
 from docker_runner.errors import ConfigurationError, NotFoundError, UserError
 from docker_runner.job.circles import circles
 from docker_runner.project.component import ComponentRegistry
@@ -64,6 +64,9 @@ def flow_problems(project: Project, registry: ComponentRegistry, entry: Entry) -
         for task in project.flow(*entry.key).tasks:
             if task.enabled and task.config_data is not None:
                 _check_component(task, registry, found)
+                place = f"{task.key}.task.configData".lstrip(".")
+                given = problems(task.config_data, "configuration", file=task.file, key=place, placeholders=True)
+                found += given
     return found
 
 

@@ -14,7 +14,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from docker_runner.documents import id_text, problems, scalar_text
+from docker_runner.documents import id_text, problems, scalar_text, walk_secrets
+from docker_runner.encryption import refuse_plain_secrets
 from docker_runner.errors import ConfigurationError
 from docker_runner.project.entries import FLOW_COMPONENTS, Entries, Entry, Key
 from docker_runner.project.flow_parts import Part, phase_order, read_parts
@@ -32,8 +33,8 @@ class FlowTask:
         name: name for people.
         phase: id of its phase.
         component_id: the component that is run; may be that of another flow. Empty only for a disabled task.
-        config_id: the configuration that is run; empty for a disabled task, or when ``config_data`` is run.
-        config_data: a configuration that the task brings with it, run instead of a stored one; None for a stored one.
+        config_id: the configuration that is run; empty for a disabled task, or when only ``config_data`` is run.
+        config_data: a configuration that the task brings with it, run instead of the stored one; None for a stored one.
         rows: ids of the rows to run; empty for all that are not disabled.
         mode: ``run``, ``forceRun`` or ``debug``.
         tag: image tag instead of the registered one; may be empty.
@@ -180,6 +181,12 @@ def _task(
             return None
         key = None
     component_id, config_id = key or (scalar_text(job.get("componentId")), "")
+    if key and key[0] in FLOW_COMPONENTS and job.get("configData") and enabled:
+        errors.append(part.error("A flow is run as it is stored: remove configData.", "task.configData"))
+        return None
+    if enabled and (plain := _plain_secrets(part, job)):
+        errors.extend(plain)
+        return None
     task = FlowTask(
         id=part.id,
         name=part.content["name"],
@@ -197,10 +204,12 @@ def _task(
 def _with_options(task: FlowTask, job: Mapping[str, Any]) -> FlowTask:
     retry = (job.get("retry") or {}).get("strategyParams") or {}
     values = (job.get("variableValuesData") or {}).get("values") or []
-    has_data = job.get("configData") is not None and not task.config_id
+    data = job.get("configData")
+    # Nothing in place of a stored configuration means the stored one.
+    has_data = bool(data) if task.config_id else data is not None
     return replace(
         task,
-        config_data=dict(job["configData"]) if has_data else None,
+        config_data=dict(data or {}) if has_data else None,
         rows=tuple(str(row) for row in job.get("configRowIds") or ()),
         mode=job.get("mode") or "run",
         tag=id_text(job.get("tag")),
@@ -218,6 +227,17 @@ def _job_problems(part: Part, job: Mapping[str, Any]) -> list[ConfigurationError
         return [part.error(f"Tasks of the type {kind!r} are not run here: disable the task or remove it.", "task.type")]
     place = f"{part.key}.task" if part.key else "task"
     return list(problems(job, "flow-job", file=part.file, key=place))
+
+
+def _plain_secrets(part: Part, job: Mapping[str, Any]) -> list[ConfigurationError]:
+    """Values that are not encrypted: what a run is asked with is kept where everybody can read it (EN-10, EN-13)."""
+    found = []
+    for path, value in walk_secrets(job.get("configData") or {}, "task.configData"):
+        try:
+            refuse_plain_secrets({"#": value})
+        except ConfigurationError as error:
+            found.append(part.error(error.problem, path))
+    return found
 
 
 def _target(part: Part, job: Mapping[str, Any], entry: Entry, entries: Entries) -> Key | None:

@@ -113,8 +113,31 @@ def test_a_task_may_bring_its_own_configuration(built: ProjectBuilder) -> None:
     assert (found.component_id, found.config_id, found.config_data) == (
         "vendor.ex-foo", "", {"parameters": {"a": 1}},
     )  # fmt: skip
-    stored = task("x", configData={"parameters": {}})
-    assert inline(built, {"phases": [phase("1")], "tasks": [stored]}).tasks[0].config_data is None
+
+
+@pytest.mark.parametrize(("data", "run"), [({"parameters": {}}, {"parameters": {}}), ({}, None), ([], None)])
+def test_what_a_task_brings_is_run_in_place_of_the_stored_configuration(
+    built: ProjectBuilder, data: Any, run: Any
+) -> None:
+    (found,) = inline(built, {"phases": [phase("1")], "tasks": [task("x", configData=data)]}).tasks
+    assert (found.config_id, found.config_data) == ("main", run)
+
+
+@pytest.mark.rules("EN-10", "EN-13")
+@pytest.mark.parametrize("config_id", ["", "main"])
+def test_a_task_never_brings_a_secret_that_is_not_encrypted(built: ProjectBuilder, config_id: str) -> None:
+    own = task("x", configId=config_id, configData={"parameters": {"deep": [{"#password": "hunter2"}]}})
+    (problem,) = refused(built, {"phases": [phase("1")], "tasks": [own]})
+    assert problem.startswith("config.json:1: tasks[0].task.configData.parameters.deep[0].#password: The value is not")
+    assert "hunter2" not in problem
+
+
+def test_a_flow_takes_no_configuration_of_a_tasks_own(built: ProjectBuilder) -> None:
+    built.write(f"main/other/{FLOW}/day/config.json", {"phases": [], "tasks": []})
+    own = task("x", componentId=FLOW, configId="day", configData={"phases": []})
+    assert refused(built, {"phases": [phase("1")], "tasks": [own]}) == [
+        "config.json:1: tasks[0].task.configData: A flow is run as it is stored: remove configData."
+    ]
 
 
 def test_a_disabled_task_may_name_what_does_not_exist(built: ProjectBuilder) -> None:
