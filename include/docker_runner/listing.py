@@ -15,6 +15,7 @@ from docker_runner.project.entries import Key
 from docker_runner.project.flow import Flow
 from docker_runner.project.run_options import run_options
 from docker_runner.project.schedule import Schedule
+from docker_runner.project.starts import start_problems
 from docker_runner.validation_report import problem_document, short_path
 
 Document = dict[str, Any]
@@ -36,7 +37,9 @@ def listing(project: Project, registry: ComponentRegistry) -> Document:
     return {
         "project": {"path": str(project.folder), "id": project.id},
         "branch": {"id": branch.id, "path": branch.path, "is_default": branch.is_default},
-        "configurations": [_one_dag(_configuration(project, component, key), same) for key in project.configurations()],
+        "configurations": [
+            _one_dag(_configuration(project, registry, component, key), same) for key in project.configurations()
+        ],
         "flows": [_one_dag(_flow(project, key), same) for key in project.flows()],
     }
 
@@ -51,7 +54,9 @@ def _identity(project: Project, key: Key) -> Document:
     return {"component": key[0], "id": key[1], "dag_id": dag_id(*key, project.branch)}
 
 
-def _configuration(project: Project, component: Callable[[str], Component], key: Key) -> Document:
+def _configuration(
+    project: Project, registry: ComponentRegistry, known: Callable[[str], Component], key: Key
+) -> Document:
     shown = _identity(project, key)
     try:
         configuration = project.configuration(*key)
@@ -60,7 +65,11 @@ def _configuration(project: Project, component: Callable[[str], Component], key:
     shown |= _described(configuration)
     shown["rows"] = [{"id": row.id, "name": row.name, "is_disabled": row.is_disabled} for row in configuration.rows]
     try:
-        options = run_options(configuration, component(key[0]))
+        component = known(key[0])
+        options = run_options(configuration, component)
+        if not configuration.is_disabled:
+            for problem in start_problems(configuration, component, project=project, registry=registry):
+                raise problem
     except UserError as error:
         return {**shown, "problem": problem_document(error)}
     return {**shown, "granularity": options.granularity.value, "trigger": options.trigger and options.trigger.value}

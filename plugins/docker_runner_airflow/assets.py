@@ -7,18 +7,16 @@ writes that only its runs know is told through an alias that is called like its 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from docker_runner.mapping.branches import branch_table
-from docker_runner.project.named_tables import input_tables, output_tables
+from docker_runner.project.named_tables import input_tables
+from docker_runner.project.starts import is_table_id, written_tables
 
 if TYPE_CHECKING:
     from airflow.sdk import Asset, AssetAlias, BaseOperator
 
-_TABLE_ID = re.compile(r"(in|out)\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
 _TOLD = ("rows", "table_rows", "bytes", "created", "commit", "snapshot")
 
 
@@ -28,11 +26,6 @@ def table_asset(table_id: str) -> Asset:
     from airflow.sdk import Asset
 
     return Asset(table_id, f"docker-runner://storage/{table_id}")
-
-
-def is_table_id(text: str) -> bool:
-    """Whether a text is the id of a table, with nothing in it that is known at run time only."""
-    return bool(_TABLE_ID.fullmatch(text))
 
 
 def input_assets(content: Mapping[str, Any]) -> list[Asset]:
@@ -52,7 +45,7 @@ def output_assets(content: Mapping[str, Any], *, branch: str) -> list[Asset]:
         content: effective configuration, not checked yet.
         branch: id of the development branch that is written to (BR-4); empty for the default one.
     """
-    return [table_asset(branch_table(table, branch)) for table in output_tables(content) if is_table_id(table)]
+    return [table_asset(table) for table in written_tables(content, branch=branch)]
 
 
 def tables_at_run_time(dag_id: str) -> AssetAlias:

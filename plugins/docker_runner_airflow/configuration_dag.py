@@ -7,12 +7,11 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from docker_runner.errors import ConfigurationError
 from docker_runner.job.plan import PULL_IMAGES, Kind, Step, row_steps
 from docker_runner.project.default_buckets import with_default_buckets
-from docker_runner.project.named_tables import input_tables
 from docker_runner.project.rows import effective_configurations
-from docker_runner.project.run_options import Granularity, RunOptions, run_options
+from docker_runner.project.run_options import Granularity, RunOptions, parallelism, run_options
+from docker_runner.project.starts import refuse_parallel_rows_in_one_task, starting_tables
 from docker_runner_airflow.assets import input_assets, output_assets, tables_at_run_time
 from docker_runner_airflow.starts import changes, timetable
 from docker_runner_airflow.trigger_form import form_fields
@@ -105,12 +104,10 @@ class ConfigurationDag:
         if not self.options.trigger:
             return timetable(self.configuration.schedules)
         # With the ids that default buckets have got.
-        tables = [
-            table for row, content in self.rows if not (row and row.is_disabled) for table in input_tables(content)
-        ]
-        own = [asset for _, content in self.rows for asset in self._outputs(content)]
+        contents = [content for row, content in self.rows if not (row and row.is_disabled)]
+        own = [asset.name for _, content in self.rows for asset in self._outputs(content)]
         file = self.configuration.file
-        return changes(self.options.trigger, list(dict.fromkeys(tables)), own=own, branch=self.branch, file=file)
+        return changes(self.options.trigger, starting_tables(contents, own=own, branch=self.branch, file=file))
 
     def _outputs(self, content: Mapping[str, Any]) -> list[Any]:
         return output_assets(content, branch=self.branch) if self.component.writes_storage else []
@@ -118,12 +115,7 @@ class ConfigurationDag:
     def _one_task(self, dag: DAG) -> None:
         from docker_runner_airflow.merged_operator import MergedOperator
 
-        if parallelism(self.configuration.configuration, len(self.rows)) > 1:
-            raise ConfigurationError(
-                "Merged steps run one row after the other: remove parallelism, or set granularity to steps.",
-                file=self.configuration.file,
-                key="runtime.parallelism",
-            )
+        refuse_parallel_rows_in_one_task(self.configuration, self.options)
         inlets, outlets = [], []
         for _, content in self.rows:
             inlets += input_assets(content) if self.component.reads_storage else []
@@ -219,15 +211,6 @@ def display_name(component: str, name: str) -> str:
 def first_line(description: str) -> str:
     """A description in one line."""
     return description.split("\n", 1)[0].lstrip("# ")[:200]
-
-
-def parallelism(configuration: Mapping[str, Any], rows: int) -> int:
-    """How many rows run at once: one after the other unless the configuration says more (D7, LC-81)."""
-    runtime = configuration.get("runtime")
-    wanted = str(runtime.get("parallelism") or 1) if isinstance(runtime, Mapping) else "1"
-    if wanted == "infinity":
-        return max(rows, 1)
-    return max(int(wanted), 1) if wanted.isdigit() else 1
 
 
 def _ends(tasks: list[StepOperator]) -> list[StepOperator]:

@@ -335,6 +335,43 @@ def test_the_component_of_a_tasks_own_configuration_must_be_registered(
     assert places(validate("--json")) == ["project/main/other/keboola.flow/f/config.json:1 tasks[1].task.componentId"]
 
 
+def test_the_configuration_that_a_task_brings_is_checked_like_a_stored_one(
+    built: ProjectBuilder, validate: Validate
+) -> None:
+    built.component()
+    data = {"parameters": {}, "storage": {"inputs": {}}, "runtime": {"granularity": "{{ how }}"}}
+    built.write("main/other/keboola.flow/f/config.json", flow({"componentId": "vendor.ex-foo", "configData": data}))
+    assert places(validate("--json")) == [
+        "project/main/other/keboola.flow/f/config.json:1 tasks[0].task.configData.storage"
+    ]
+
+
+def test_what_could_never_start_by_itself_is_found_without_airflow(built: ProjectBuilder, validate: Validate) -> None:
+    built.component()
+    own, table = "out.c-main.own", {"source": "out.c-main.own", "destination": "a.csv"}
+    output = {"tables": [{"source": "a.csv", "destination": own}]}
+    trigger = {"runtime": {"trigger": "any_input"}}
+    built.configuration({"storage": {"input": {"tables": [table]}, "output": output}, **trigger}, config_id="circle")
+    placeholder = {**table, "source": "in.{{ name }}.t"}
+    built.configuration({"storage": {"input": {"tables": [placeholder]}}, **trigger}, config_id="late")
+    built.write(f"{FOLDER}/late/variables/config.json", {"variables": [{"name": "name", "type": "string"}]})
+    values = {"values": [{"name": "name", "value": "c-main"}]}
+    built.write(f"{FOLDER}/late/variables/values/default/config.json", values)
+    built.configuration({}, config_id="zones")
+    for name, zone in (("a", "UTC"), ("b", "Europe/Prague")):
+        schedule = {"schedule": {"cronTab": "0 6 * * *", "timezone": zone}}
+        built.write(f"{FOLDER}/zones/schedules/{name}/config.json", schedule)
+    runtime = {"granularity": "merged", "parallelism": 2}
+    built.configuration({"runtime": runtime}, rows={"a": {}, "b": {}}, config_id="at-once")
+    expected = [
+        f"project/{FOLDER}/at-once/config.json:1 runtime.parallelism",
+        f"project/{FOLDER}/circle/config.json:1 runtime.trigger",
+        f"project/{FOLDER}/late/config.json:1 runtime.trigger",
+        f"project/{FOLDER}/zones/schedules/a/config.json:1 schedule.timezone",
+    ]
+    assert places(validate("--json")) == expected
+
+
 def test_options_of_runs_are_checked_where_they_would_do_nothing(built: ProjectBuilder, validate: Validate) -> None:
     built.configuration({"runtime": {"trigger": "any_input"}}, rows={"a": {"runtime": {"granularity": "merged"}}})
     built.configuration({"runtime": {"granularity": "x"}}, config_id="other")

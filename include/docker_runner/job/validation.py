@@ -35,6 +35,7 @@ from docker_runner.project.rows import effective_configurations
 from docker_runner.project.run_options import run_option_problems
 from docker_runner.project.schedule import Schedule
 from docker_runner.project.shared_code import code_of
+from docker_runner.project.starts import start_problems
 from docker_runner.project.vault import Vault
 from docker_runner.settings import Settings
 
@@ -215,6 +216,8 @@ class _RunnableCheck:
         for row, content in effective:
             with self.found.collecting():
                 self._check_row(row, content, Source(configuration), component)
+        if not self.found.all:
+            self.found.add(*start_problems(configuration, component, project=self.project, registry=self.registry))
 
     def _check_row(self, row: Row | None, content: dict[str, Any], source: Source, component: Component) -> None:
         files = source.files(row)

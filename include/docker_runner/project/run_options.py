@@ -74,6 +74,14 @@ def run_options(configuration: Configuration, component: Component) -> RunOption
     )
 
 
+def parallelism(configuration: Mapping[str, Any], rows: int) -> int:
+    """How many rows run at once: one after the other unless the configuration says more (D7, LC-81)."""
+    wanted = str(_runtime(configuration).get("parallelism") or 1)
+    if wanted == "infinity":
+        return max(rows, 1)
+    return max(int(wanted), 1) if wanted.isdigit() else 1
+
+
 def run_option_problems(configuration: Configuration) -> Iterator[ConfigurationError]:
     """What is wrong with the options of a configuration besides what its schema tells."""
     for row in configuration.rows:
