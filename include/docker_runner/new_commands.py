@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -26,27 +26,32 @@ def configuration(
         str, typer.Option(help="folder or id of the branch; by default DOCKER_RUNNER_BRANCH, else the default branch")
     ] = "",
 ) -> None:
-    """Write a configuration into the project directory, and into its manifest when there is one."""
+    """Write a configuration, or a flow (keboola.flow/ID), into the project directory and its manifest if any."""
     from docker_runner.arguments import ids as parsed
     from docker_runner.project.component import ComponentRegistry
     from docker_runner.project.configuration import Project
     from docker_runner.project.core_files import read_map
+    from docker_runner.project.entries import FLOW_COMPONENTS
     from docker_runner.scaffold.configurations import NewConfiguration
 
     component_id, config_id = parsed(ids)
     settings = Settings.from_environment()
+    is_flow = component_id in FLOW_COMPONENTS
+    empty: dict[str, Any] = {"phases": [{"id": 1, "name": "First"}], "tasks": []} if is_flow else {"parameters": {}}
     new = NewConfiguration(
         project=Project(settings.project, branch=branch or settings.branch),
-        component=ComponentRegistry(settings.components).get(component_id),
+        component_id=component_id,
+        component_type="flow" if is_flow else ComponentRegistry(settings.components).get(component_id).type,
         id=config_id,
         name=name or config_id,
-        content=read_map(content) if content else {"parameters": {}},
+        content=read_map(content) if content else empty,
         rows=tuple(row or ()),
     )
     folder = new.write()
     print(f"Wrote {short_path(folder)}. Edit config.json in it, then:")
     print(f"  docker-runner validate {component_id}/{config_id}")
-    print(f"  docker-runner run {component_id}/{config_id}")
+    if not is_flow:
+        print(f"  docker-runner run {component_id}/{config_id}")
 
 
 @app.command()

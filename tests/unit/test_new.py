@@ -59,6 +59,23 @@ def test_without_a_manifest_the_folder_is_named_by_the_id(built: ProjectBuilder,
     assert command("validate", "vendor.ex-foo/my-shops").exit_code == 0
 
 
+def test_a_flow_begins_like_a_configuration(built: ProjectBuilder, command: Command) -> None:
+    manifest(built)
+    result = command("new", "configuration", "keboola.flow/night", "--name", "Night")
+    assert result.stdout.splitlines() == [
+        "Wrote project/main/flow/keboola.flow/night. Edit config.json in it, then:",
+        "  docker-runner validate keboola.flow/night",
+    ]
+    assert built.project.flow("keboola.flow", "night").name == "Night"
+    assert command("validate", "keboola.flow/night").exit_code == 0
+    with pytest.raises(UserError, match=r"There is a configuration keboola\.flow/night already"):
+        command("new", "configuration", "keboola.flow/night", "--name", "Other")
+    with pytest.raises(UserError, match="A flow has no rows"):
+        command("new", "configuration", "keboola.flow/day", "--row", "a")
+    with pytest.raises(UserError, match=r"its configurations are flows, which are DAGs in Airflow"):
+        command("plan", "keboola.flow/night")
+
+
 def test_with_a_manifest_paths_follow_its_templates_and_the_rest_of_it_stays(
     built: ProjectBuilder, command: Command
 ) -> None:

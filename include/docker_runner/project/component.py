@@ -14,6 +14,7 @@ from docker_runner.documents import checked, lines_shown, read_object
 from docker_runner.engine.images import ImageRequest, PullPolicy
 from docker_runner.errors import ConfigurationError, NotFoundError
 from docker_runner.project.build_options import BUILDER
+from docker_runner.project.entries import FLOW_COMPONENTS
 from docker_runner.project.image_definition import check_image_definition, image_uri
 from docker_runner.project.unsupported import refuse_unsupported_component
 
@@ -188,6 +189,11 @@ class ComponentRegistry:
             ConfigurationError: its definition is wrong.
         """
         path = self.folder / f"{component_id}.json"
+        if component_id in FLOW_COMPONENTS and not path.is_file():
+            raise NotFoundError(
+                f"{component_id} is no component that runs by itself: its configurations are flows, which are DAGs in "
+                "Airflow. `docker-runner list` shows what they run."
+            )
         if "/" in component_id or not path.is_file():
             near = difflib.get_close_matches(component_id, self.ids(), n=3)
             hint = f" Did you mean {' or '.join(near)}?" if near else ""

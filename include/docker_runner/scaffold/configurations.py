@@ -13,8 +13,8 @@ from typing import Any
 
 from docker_runner.documents import read_json
 from docker_runner.errors import UserError
-from docker_runner.project.component import Component
 from docker_runner.project.configuration import Project
+from docker_runner.project.entries import FLOW_COMPONENTS
 
 _ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 _MANIFEST = Path(".keboola") / "manifest.json"
@@ -29,7 +29,8 @@ class NewConfiguration:
 
     Attributes:
         project: the project directory with its branch.
-        component: its component, which must be registered.
+        component_id: its component.
+        component_type: type of the component, which its path names.
         id: its id.
         name: its name for people.
         content: what ``config.json`` is to hold.
@@ -37,7 +38,8 @@ class NewConfiguration:
     """
 
     project: Project
-    component: Component
+    component_id: str
+    component_type: str
     id: str
     name: str
     content: Mapping[str, Any] = field(repr=False)
@@ -55,8 +57,8 @@ class NewConfiguration:
         self._check()
         naming = self.project.naming
         names = {
-            "component_type": self.component.type,
-            "component_id": self.component.id,
+            "component_type": self.component_type,
+            "component_id": self.component_id,
             "config_id": self.id,
             "config_name": path_name(self.name),
         }
@@ -89,12 +91,17 @@ class NewConfiguration:
             raise UserError("Two rows have the same id.")
         if not self.name.strip() or "\n" in self.name:
             raise UserError("The name must be one line.")
-        if self.component.type == "processor":
+        if self.component_type == "processor":
             raise UserError(
-                f"{self.component.id} is a processor: it has no configurations, but stands in the processors of others."
+                f"{self.component_id} is a processor: it has no configurations, but stands in the processors of others."
             )
-        if self.project.has((self.component.id, self.id)):
-            raise UserError(f"There is a configuration {self.component.id}/{self.id} already.")
+        is_flow = self.component_id in FLOW_COMPONENTS
+        if is_flow and self.rows:
+            raise UserError("A flow has no rows: write its phases and tasks into config.json.")
+        if self.project.has((self.component_id, self.id)) or (
+            is_flow and (self.component_id, self.id) in self.project.flows()
+        ):
+            raise UserError(f"There is a configuration {self.component_id}/{self.id} already.")
 
     def _add_to_manifest(self, path: str, rows: Mapping[str, str]) -> None:
         file = self.project.folder / _MANIFEST
@@ -104,7 +111,7 @@ class NewConfiguration:
         branch = next(item["id"] for item in manifest["branches"] if str(item["id"]) == self.project.branch.id)
         item = {
             "branchId": branch,
-            "componentId": self.component.id,
+            "componentId": self.component_id,
             "id": self.id,
             "path": path,
             "rows": [{"id": row, "path": row_path} for row, row_path in rows.items()],
