@@ -156,11 +156,13 @@ class Permitted(PermittedLedger):
     def table(self, table_id: str) -> Table:
         """One table; a bucket that does not exist has none, whatever the token allows."""
         bucket, _ = split_table_id(table_id)
-        if not self._allows.reads(bucket) and self._storage.bucket(bucket) is not None:
-            self._refuse(table_id, Access.READ)
         try:
-            return self._storage.table(table_id)
+            table = self._storage.table(table_id)
+            self._refuse(table_id, Access.READ)
+            return table
         except NotFoundError:
+            if self._storage.bucket(bucket) is not None:
+                self._refuse(table_id, Access.READ)
             # Similar names are told only of what may be read.
             similar = difflib.get_close_matches(table_id, [table.id for table in self.tables()], n=3)
             hint = f" Similar: {', '.join(similar)}." if similar else ""

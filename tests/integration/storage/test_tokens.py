@@ -13,6 +13,7 @@ from docker_runner.errors import ForbiddenError, NotFoundError, TokenError, User
 from docker_runner.storage import open_ledger, open_storage, permitted
 from docker_runner.storage.base import Commit, DeleteWhere, FileQuery, FileUpload, StateKey, Storage, TableLoad, Where
 from docker_runner.storage.events import EventQuery, EventSource, EventType, new_event
+from docker_runner.storage.lake.lake import Lake
 from docker_runner.storage.rights import StateOwner
 from docker_runner.storage.tokens import (
     Access,
@@ -69,6 +70,21 @@ def test_a_token_reads_only_the_buckets_that_it_names(
         lambda: storage.bucket("in.c-secret"),
     ):
         with pytest.raises(ForbiddenError, match=needed):
+            read()
+    assert not (tmp_path / "s.csv").exists()
+
+
+def test_a_table_is_kept_from_a_token_also_when_nothing_is_known_of_its_bucket(
+    lake: Lake, tables: None, holder: Holder, tmp_path: Path
+) -> None:
+    lake._connection.run("DELETE FROM lake._docker_runner.buckets")  # as in a lake that an early version has made
+    storage = holder("in.c-main:read")
+    assert storage.table("in.c-main.orders").rows == 2
+    for read in (
+        lambda: storage.table("in.c-secret.salaries"),
+        lambda: storage.export_table("in.c-secret.salaries", tmp_path / "s.csv"),
+    ):
+        with pytest.raises(ForbiddenError, match=r"in\.c-secret:read"):
             read()
     assert not (tmp_path / "s.csv").exists()
 
