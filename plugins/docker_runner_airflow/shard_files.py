@@ -64,13 +64,16 @@ class ShardFiles:
             return False
 
     def write(self) -> None:
-        """Write the missing files, and remove those of shards that are no more."""
+        """Write the missing files, and remove those of shards that are no more.
+
+        While a project cannot be read the files stay: Airflow shows the error with each, and keeps their DAGs.
+        """
+        there = set(self.folder.glob("configurations_*.py"))
         try:
             project = Project(self.settings.project, branch=self.settings.branch)
             count = shard_count(len(project.runnable()))
         except RunnerError:
-            # The first file tells it: Airflow shows what is wrong as an error of its import.
-            count = 1
+            count = len(there) or 1
         self.folder.mkdir(parents=True, exist_ok=True)
         wanted = {self.file(shard): _FILE.format(shard=shard) for shard in range(count)}
         for path, text in wanted.items():
@@ -78,9 +81,8 @@ class ShardFiles:
                 draft = path.with_name(f".{path.name}.{os.getpid()}")
                 draft.write_text(text)
                 draft.replace(path)
-        for path in self.folder.glob("configurations_*.py"):
-            if path not in wanted:
-                path.unlink(missing_ok=True)
+        for path in there - set(wanted):
+            path.unlink(missing_ok=True)
         self._stamp.touch()
 
     def refresh(self) -> None:

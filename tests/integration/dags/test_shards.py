@@ -116,3 +116,15 @@ def test_a_project_that_cannot_be_read_is_told_as_an_error_of_the_first_file(
     files.write()
     with pytest.raises(Exception, match=r"manifest\.json"):
         dags_of(files.file(0))
+
+
+def test_while_a_project_cannot_be_read_its_files_stay(installation: Installation) -> None:
+    many(installation, 2 * SIZE + 1)
+    files = ShardFiles(installation.settings)
+    files.write()
+    written = sorted(files.folder.glob("*.py"))
+    manifest = installation.settings.project / ".keboola" / "manifest.json"
+    manifest.parent.mkdir()
+    manifest.write_text("<<<<<<< HEAD")
+    files.write()
+    assert sorted(files.folder.glob("*.py")) == written
