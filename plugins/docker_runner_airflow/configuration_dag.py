@@ -205,12 +205,17 @@ class ConfigurationDag:
 
 def display_name(component: str, name: str) -> str:
     """How a DAG is shown."""
-    return f"{component}: {name}"[:_LONGEST_NAME]
+    return storable(f"{component}: {name}")[:_LONGEST_NAME]
 
 
 def first_line(description: str) -> str:
     """A description in one line."""
-    return description.split("\n", 1)[0].lstrip("# ")[:200]
+    return storable(description.split("\n", 1)[0].lstrip("# "))[:200]
+
+
+def storable(text: str) -> str:
+    """A text without the character that no PostgreSQL takes: it would keep a whole file of DAGs out of the database."""
+    return text.replace("\0", "\N{REPLACEMENT CHARACTER}")
 
 
 def _ends(tasks: list[StepOperator]) -> list[StepOperator]:

@@ -23,7 +23,7 @@ from docker_runner.project.dag_ids import by_dag_id, collision, only_key
 from docker_runner.project.entries import FLOW_COMPONENTS, Key
 from docker_runner.project.shards import shard_count, shard_of
 from docker_runner.settings import Settings
-from docker_runner_airflow.configuration_dag import START, ConfigurationDag
+from docker_runner_airflow.configuration_dag import START, ConfigurationDag, storable
 from docker_runner_airflow.flow_dag import flow_dag
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ def _error_dag(name: str, key: Key, error: str) -> DAG:
     dag = DAG(
         name,
         doc_md=f"# This configuration cannot be run\n\n{error}",
-        description=error[:200],
+        description=storable(error)[:200],
         tags=[key[0][:_LONGEST_TAG], "broken"],
         schedule=None,
         start_date=START,

@@ -12,7 +12,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from docker_runner.project.dag_ids import dag_id
-from docker_runner_airflow.configuration_dag import START, display_name, first_line
+from docker_runner_airflow.configuration_dag import START, display_name, first_line, storable
 from docker_runner_airflow.starts import timetable
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def _task(dag: DAG, group: TaskGroup, task: FlowTask, branch: Branch) -> Any:
         "dag": dag,
         "task_group": group,
         "task_id": f"task_{_safe(task.id)}",
-        "task_display_name": task.name,
+        "task_display_name": storable(task.name),
         "retries": task.retries or 0,
         "retry_delay": timedelta(seconds=task.retry_delay),
     }

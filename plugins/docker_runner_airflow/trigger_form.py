@@ -26,7 +26,7 @@ _MODE_NAMES = {
     "debug": "Debug: keep snapshots of the data folder, store no results",
 }
 
-# Airflow keeps what a run is asked with, in plain text: a secret that is not encrypted is refused before that (EN-13).
+# Airflow keeps what a run is asked with, in plain text: a secret that is not encrypted is refused before that (EN-10).
 _ONLY_CIPHERS: Mapping[str, Any] = {
     "$ref": "#/$defs/node",
     "$defs": {

@@ -198,7 +198,7 @@ def test_the_trigger_form_offers_every_mode_and_stored_values(installation: Inst
     assert params["values"] == ""
 
 
-@pytest.mark.rules("EN-13")
+@pytest.mark.rules("EN-10")
 @pytest.mark.parametrize(
     ("data", "taken"),
     [
@@ -222,3 +222,16 @@ def test_a_configuration_with_plain_secrets_is_refused_before_airflow_keeps_it(
     else:
         with pytest.raises(ParamValidationError):
             params["config_data"] = data
+
+
+def test_what_no_database_could_hold_is_kept_out_of_what_airflow_stores_in_columns(installation: Installation) -> None:
+    file = installation.configuration("main", {})
+    file.with_name("meta.json").write_text(json.dumps({"name": "a\0b"}))
+    file.with_name("description.md").write_text("c\0d")
+    broken = installation.configuration("broken", {})
+    broken.with_name("meta.json").write_text(json.dumps({"name": {"e\0f": 1}, "isDisabled": "e\0f"}))
+    found = dags(installation)
+    for dag in found.values():
+        shown = [dag.dag_display_name, dag.description, *dag.tags, *(task.task_display_name for task in dag.tasks)]
+        assert not any("\0" in str(text) for text in shown)
+    assert found[f"{SCRIPT}--main"].description == "c\ufffdd"

@@ -123,7 +123,7 @@ def test_what_a_task_brings_is_run_in_place_of_the_stored_configuration(
     assert (found.config_id, found.config_data) == ("main", run)
 
 
-@pytest.mark.rules("EN-10", "EN-13")
+@pytest.mark.rules("EN-10")
 @pytest.mark.parametrize("config_id", ["", "main"])
 def test_a_task_never_brings_a_secret_that_is_not_encrypted(built: ProjectBuilder, config_id: str) -> None:
     own = task("x", configId=config_id, configData={"parameters": {"deep": [{"#password": "hunter2"}]}})
