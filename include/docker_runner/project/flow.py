@@ -230,7 +230,7 @@ def _job_problems(part: Part, job: Mapping[str, Any]) -> list[ConfigurationError
 
 
 def _plain_secrets(part: Part, job: Mapping[str, Any]) -> list[ConfigurationError]:
-    """Values that are not encrypted: what a run is asked with is kept where everybody can read it (EN-10, EN-13)."""
+    """Values that are not encrypted: what a run is asked with is kept where everybody can read it (EN-10)."""
     found = []
     for path, value in walk_secrets(job.get("configData") or {}, "task.configData"):
         try:
