@@ -8,6 +8,7 @@ import socket
 import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import cached_property
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -77,6 +78,16 @@ class Engine:
         except (DockerException, OSError) as error:  # all errors of requests are OSErrors
             raise EngineError(_unreachable(address, error, with_tls=_wants_tls())) from error
         return cls(client, address=address)
+
+    @cached_property
+    def cpus(self) -> int:
+        """How many CPUs the engine's machine has, which need not be this one; asked once.
+
+        Raises:
+            EngineError: the engine does not answer.
+        """
+        with engine_errors(self, "Asking for the engine's CPUs"):
+            return int(self.client.info()["NCPU"])
 
     def close(self) -> None:
         """Give the connections back."""

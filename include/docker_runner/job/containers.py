@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from dataclasses import dataclass
 from hashlib import sha256
@@ -94,7 +93,7 @@ def start_stage(
     Returns:
         As of :func:`start_container`.
     """
-    spec = _spec(run, environment=environment, settings=tools.settings, attempt=attempt)
+    spec = _spec(run, environment=environment, tools=tools, attempt=attempt)
     write_secret(run.data.config_file, config)
     hand_over(spec.user, run.data.root.parent)
     return start_container(tools.engine, spec, log, listen=True)
@@ -121,7 +120,7 @@ def finish_stage(
         ApplicationError: any other failure (CT-33).
     """
     stage = run.stage
-    spec = _spec(run, environment={}, settings=tools.settings)
+    spec = _spec(run, environment={}, tools=tools)
     if spec.user is None:
         take_over(spec, tools.engine)
     usage = _usage(run, tools, redactor=redactor) if stage.is_main else _Usage()
@@ -166,7 +165,7 @@ def start_and_wait(
         on_line: called with every line that it writes.
         tail_characters: how much of the end of each output is kept.
     """
-    spec = _spec(run, environment=environment, settings=tools.settings)
+    spec = _spec(run, environment=environment, tools=tools)
     write_secret(run.data.config_file, config)
     hand_over(spec.user, run.data.root.parent)
     try:
@@ -239,12 +238,15 @@ def time_limit(stage: Stage, row: JobDefinition) -> int:
     return min(int(wanted), LONGEST_RUN_SECONDS) if wanted else stage.component.process_timeout
 
 
-def size_limits(stage: Stage, row: JobDefinition) -> tuple[int, float]:
-    """Memory in bytes and number of CPUs, by the size of the backend (CT-13..CT-16)."""
+def size_limits(stage: Stage, row: JobDefinition) -> tuple[int, int]:
+    """Memory in bytes and number of CPUs, by the size of the backend (CT-13..CT-16).
+
+    The CPUs are those that the size has; a container gets no more than its engine's machine has.
+    """
     backend = (row.configuration.get("runtime") or {}).get("backend") or {}
     factor, cpus = SIZES.get(str(backend.get("type") or "small") if isinstance(backend, dict) else "small", (1.0, 1))
     megabytes = int(round(stage.component.memory_bytes * factor) / 10**6)
-    return megabytes * 10**6, float(min(cpus, os.cpu_count() or 1))
+    return megabytes * 10**6, cpus
 
 
 def memory_limit(stage: Stage, row: JobDefinition) -> str:
@@ -274,8 +276,8 @@ def container_name(stage: Stage, job: Job, row: JobDefinition, *, installation: 
     return re.sub(r"[^a-zA-Z0-9_.-]+", "-", "-".join(parts)).strip("-.")
 
 
-def _spec(run: StageRun, *, environment: dict[str, str], settings: Settings, attempt: str = "") -> ContainerSpec:
-    stage, row = run.stage, run.row
+def _spec(run: StageRun, *, environment: dict[str, str], tools: Tools, attempt: str = "") -> ContainerSpec:
+    stage, row, settings = run.stage, run.row, tools.settings
     memory, cpus = size_limits(stage, row)
     name = container_name(stage, run.job, row, installation=settings.installation)
     labels = job_labels(run.job, row, container=name, installation=settings.installation)
@@ -290,7 +292,7 @@ def _spec(run: StageRun, *, environment: dict[str, str], settings: Settings, att
         user=stage_user(stage, settings),
         memory_bytes=memory,
         memory_swap_bytes=memory if "no-swap" in features else None,
-        cpus=cpus,
+        cpus=min(cpus, tools.engine.cpus),
         network=stage.network,
         timeout_seconds=run.time_limit,
         sysctls=({"net.ipv4.tcp_keepalive_time": "60"} if "container-tcpkeepalive-60s-override" in features else {}),

@@ -28,6 +28,7 @@ class Origins:
         files: the files of its configuration, the row's own first.
         components: folder of the components' definitions.
         settings: this installation's.
+        machine_cpus: CPUs of the engine's machine; None when it does not answer.
     """
 
     row: JobDefinition
@@ -35,6 +36,7 @@ class Origins:
     files: Sequence[Path]
     components: Path
     settings: Settings
+    machine_cpus: int | None
 
     def limits(self, stage: Stage) -> Document:
         """Memory, CPUs, time, network and user of a stage's container, each ``{value, from}``."""
@@ -45,7 +47,7 @@ class Origins:
                 "value": "none" if "no-swap" in stage.component.features else "the engine's default",
                 "from": self._feature(stage, "no-swap"),
             },
-            "cpus": {"value": cpus, "from": self._cpus()},
+            "cpus": {"value": float(min(cpus, self.machine_cpus or cpus)), "from": self._cpus()},
             "timeout_seconds": {"value": time_limit(stage, self.row) or None, "from": self._timeout(stage)},
             "network": {"value": stage.network, "from": self._network(stage)},
             "user": {"value": stage_user(stage, self.settings) or "the image's own", "from": self._user(stage)},
@@ -90,10 +92,10 @@ class Origins:
         if unknown := unknown_size(self.row):
             return f"there is no size {unknown!r}"
         wanted = SIZES[str(self.row.configuration["runtime"]["backend"]["type"]) if size else "small"][1]
-        here = os.cpu_count() or 1
-        return f"{size or 'size small, the default'}" + (
-            f"; this machine has {here} of {wanted}" if here < wanted else ""
-        )
+        told = size or "size small, the default"
+        if self.machine_cpus is None:
+            return f"{told}; the engine's machine may have fewer"
+        return f"{told}; the engine's machine has {self.machine_cpus}" if self.machine_cpus < wanted else told
 
     def _timeout(self, stage: Stage) -> str:
         wanted = (self.row.configuration.get("runtime") or {}).get("process_timeout") if stage.is_main else None

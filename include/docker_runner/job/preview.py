@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from docker_runner.documents import Files, scalar_text
-from docker_runner.errors import NotFoundError, RunnerError
+from docker_runner.errors import EngineError, NotFoundError, RunnerError
 from docker_runner.interface.environment import refuse_missing_token
 from docker_runner.job.checks import errors_of
 from docker_runner.job.config import secrets_of
@@ -49,10 +49,11 @@ def preview(job: Job, configuration: Configuration, request: JobRequest, tools: 
     """
     names = {row.id: row for row in configuration.rows}
     rows = []
+    machine = _machine_cpus(tools)
     for row in job.rows:
         own = [names[row.row_id].file] if row.row_id else []
         files = [Path(file) for file in (*own, configuration.file)]
-        origins = Origins(row, request, files, tools.settings.components, tools.settings)
+        origins = Origins(row, request, files, tools.settings.components, tools.settings, machine)
         # Storage is seen as the row will see it: with its token's permissions.
         with tools.acting(partial(token_of, job, row, tools), StateOwner(row.component.id, row.config_id)):
             rows.append(_RowPreview(job, row, origins, tools, files).document())
@@ -65,6 +66,14 @@ def preview(job: Job, configuration: Configuration, request: JobRequest, tools: 
         "rows": rows,
         "left_out": [row.id for row in configuration.rows if row.id not in {done.row_id for done in job.rows}],
     }
+
+
+def _machine_cpus(tools: Tools) -> int | None:
+    """CPUs of the engine's machine; that an engine does not answer is told where its images are looked up."""
+    try:
+        return tools.engine.cpus
+    except EngineError:
+        return None
 
 
 @dataclass
