@@ -31,6 +31,10 @@ _USER_ERROR = re.compile(r"KBC::USER_ERR:(.*?)KBC::USER_ERR", re.DOTALL)
 # Docker repeats each instruction before it runs it; a marker in there is no message yet.
 _STEP = re.compile(r"^Step \d+/\d+ : .*$", re.MULTILINE)
 _SHOWN_CHARACTERS = 4000
+# What every build may have; compilers need more than many a component that they make.
+_BUILD_MEMORY_BYTES = 2_000_000_000
+_BUILD_CPUS = 2
+_CPU_PERIOD_MICROSECONDS = 100_000
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,7 @@ class BuildRequest:
         entry_point: likewise.
         cache: whether an image built from the same commit, parent and options is used again.
         layer_cache: whether the engine may use layers of earlier builds.
+        memory_bytes: limit of memory of the build's commands, unless that of every build is higher.
     """
 
     component_id: str
@@ -56,6 +61,7 @@ class BuildRequest:
     entry_point: str | tuple[str, ...]
     cache: bool = True
     layer_cache: bool = True
+    memory_bytes: int = 0
 
 
 def build_image(
@@ -153,6 +159,7 @@ class _Build:
             "buildargs": json.dumps(proxies),
             "rm": 1,
             "forcerm": 1,
+            **self._limits_of_commands(),
         }
         with engine_errors(self._engine, "Building the image"):
             try:
@@ -172,6 +179,16 @@ class _Build:
         if not image_id:
             raise _failed(self._redactor.redact(failure), output.tail(Stream.STDOUT))
         return image_id
+
+    def _limits_of_commands(self) -> dict[str, int]:
+        """Memory without swap, and CPUs; the engine knows no limit on a build's processes."""
+        memory = max(self._request.memory_bytes, _BUILD_MEMORY_BYTES)
+        return {
+            "memory": memory,
+            "memswap": memory,
+            "cpuperiod": _CPU_PERIOD_MICROSECONDS,
+            "cpuquota": min(_BUILD_CPUS, self._engine.cpus) * _CPU_PERIOD_MICROSECONDS,
+        }
 
 
 def _proxies(engine: Engine) -> dict[str, str]:

@@ -86,6 +86,7 @@ def _build(stage: Stage, row: JobDefinition, tools: Tools) -> PreparedImage:
         entry_point=plan.entry_point,
         cache=plan.cache,
         layer_cache=plan.layer_cache,
+        memory_bytes=component.memory_bytes,
     )
     return build_image(tools.engine, request, tools.log.info, redactor=Redactor(secret_values(values)))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import os
 import subprocess
 import sys
 import tarfile
@@ -45,6 +46,11 @@ told = {"config": json.load(open("/data/config.json")), "env": dict(os.environ),
         "home": sorted(os.listdir("/home")), "mine": MINE}
 open("/data/out/files/told.json", "w").write(json.dumps(told))
 """
+
+SHOW_LIMITS = (
+    "echo memory $(cat /sys/fs/cgroup/memory.max /sys/fs/cgroup/memory/memory.limit_in_bytes 2>/dev/null); "
+    "echo quota $(cat /sys/fs/cgroup/cpu.max /sys/fs/cgroup/cpu/cpu.cfs_quota_us 2>/dev/null)"
+)
 
 
 def main(mine: str) -> dict[str, str]:
@@ -431,6 +437,20 @@ def test_a_build_that_takes_too_long_is_ended(science: Science, monkeypatch: pyt
             break
         wait.wait(0.1)
     assert not any(container_of_builds(science.engine))
+
+
+@pytest.mark.parametrize(("own", "limit"), [("256m", 2_000_000_000), ("3g", 3_000_000_000)])
+def test_a_build_has_limits_of_memory_and_cpus(science: Science, own: str, limit: int) -> None:
+    science.define(commands=[f"echo for {own}; {SHOW_LIMITS}"])
+    definition = science.installation.folder / "components" / f"{COMPONENT}.json"
+    document = read_json(definition)
+    document["data"]["memory"] = own
+    definition.write_text(json.dumps(document))
+    science.prepare()
+    (memory,) = (int(line.split()[1]) for line in science.lines if line.startswith("memory "))
+    (quota,) = (int(line.split()[1]) for line in science.lines if line.startswith("quota "))
+    assert limit - 4096 <= memory <= limit
+    assert quota == min(2, os.cpu_count() or 1) * 100_000
 
 
 @pytest.mark.rules("IG-29")
