@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from docker_runner.job.plan import PULL_IMAGES, Kind, Step, row_steps
+from docker_runner.job.plan import CLEAN_UP, CREATE_WORKSPACE, PULL_IMAGES, Kind, Step, row_steps
 from docker_runner.project.default_buckets import with_default_buckets
 from docker_runner.project.rows import effective_configurations
 from docker_runner.project.run_options import Granularity, RunOptions, parallelism, run_options
@@ -131,19 +131,26 @@ class ConfigurationDag:
         )
 
     def _all_tasks(self, dag: DAG) -> None:
-        from docker_runner_airflow.operators import CleanUpOperator, CreateWorkspaceOperator, PullImagesOperator
-
-        create = CreateWorkspaceOperator(
-            dag=dag,
-            component_id=self.component.id,
-            config_id=self.configuration.id,
-            branch=self.project.branch.path,
-            rows=tuple(row.id if row else "" for row, _ in self.rows),
+        from docker_runner_airflow.operators import (
+            OPTIONS,
+            CleanUpOperator,
+            CreateWorkspaceOperator,
+            PullImagesOperator,
         )
+
+        own = {
+            "component_id": self.component.id,
+            "config_id": self.configuration.id,
+            "branch": self.project.branch.path,
+            "rows": tuple(row.id if row else "" for row, _ in self.rows),
+        }
+        create = CreateWorkspaceOperator.of(CREATE_WORKSPACE, dag=dag, own=own)
         pull = PullImagesOperator.of(PULL_IMAGES, dag=dag)
         create >> pull
         rows = self._row_tasks(dag, create=create, pull=pull)
-        clean_up = CleanUpOperator(dag=dag, has_rows=bool(self.configuration.rows))
+        clean_up = CleanUpOperator.of(
+            CLEAN_UP, dag=dag, own={"has_rows": bool(self.configuration.rows)}, **OPTIONS[Kind.CLEAN_UP]
+        )
         clean_up.set_upstream([task for tasks in rows for task in _ends(tasks)])
         clean_up.as_teardown(setups=create, on_failure_fail_dagrun=True)
 
@@ -177,8 +184,7 @@ class ConfigurationDag:
             options = {**OPTIONS.get(step.kind, {}), **self._options(step, row, content)}
             task = OPERATORS[step.kind].of(
                 step,
-                row_id=row.id if row else "",
-                group=group.group_id or "" if group else "",
+                own={"row_id": row.id if row else "", "group": group.group_id or "" if group else ""},
                 dag=dag,
                 task_group=group,
                 **options,

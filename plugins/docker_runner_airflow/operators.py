@@ -12,7 +12,7 @@ from airflow.sdk import BaseOperator, TriggerRule
 from airflow.sdk.exceptions import AirflowSkipException, TaskDeferred
 
 from docker_runner.errors import RunnerError, UserError
-from docker_runner.job.plan import CLEAN_UP, CREATE_WORKSPACE, PULL_IMAGES, Kind, Step
+from docker_runner.job.plan import CREATE_WORKSPACE, PULL_IMAGES, Kind, Step
 from docker_runner.job.supervision import TO_THE_END, Following, StillRunningError
 from docker_runner.settings import Settings
 from docker_runner_airflow import api_server
@@ -162,14 +162,19 @@ class StepOperator(RunnerOperator):
     group = ""
 
     @classmethod
-    def of(cls, step: Step, *, row_id: str = "", group: str = "", **kwargs: Any) -> Self:
+    def of(cls, step: Step, *, own: Mapping[str, Any] | None = None, **kwargs: Any) -> Self:
         """Make the operator of a step.
 
         Airflow wraps every constructor of an operator's classes, and merges the DAG's defaults in each; there are
         thousands of tasks, so there is only its own.
+
+        Args:
+            step: the step.
+            own: attributes of this class.
+            kwargs: what Airflow takes.
         """
         task = cls(task_id=step.name, **kwargs)
-        vars(task).update(step=step, row_id=row_id, group=group, may_defer=step.stage is not None)
+        vars(task).update(own or {}, step=step, may_defer=step.stage is not None)
         return task
 
     def work(self, context: Mapping[str, Any]) -> dict[str, Any]:
@@ -196,19 +201,19 @@ class StepOperator(RunnerOperator):
 
 
 class CreateWorkspaceOperator(StepOperator):
-    """Resolves the configuration as it is now, with the values of the trigger form, and makes the run's folders."""
+    """Resolves the configuration as it is now, with the values of the trigger form, and makes the run's folders.
 
-    step = CREATE_WORKSPACE
-    may_defer = False
+    Attributes:
+        component_id: the component.
+        config_id: the configuration.
+        branch: folder of the branch.
+        rows: ids of the rows that have tasks.
+    """
 
-    def __init__(
-        self, *, component_id: str, config_id: str, branch: str = "", rows: tuple[str, ...] = ("",), **kwargs: Any
-    ) -> None:
-        super().__init__(task_id=CREATE_WORKSPACE.name, **kwargs)
-        self.component_id = component_id
-        self.config_id = config_id
-        self.branch = branch
-        self.rows = rows
+    component_id: str
+    config_id: str
+    branch: str
+    rows: tuple[str, ...]
 
     def work(self, context: Mapping[str, Any]) -> dict[str, Any]:
         """Resolve everything before anything runs (LC-5)."""
@@ -349,16 +354,14 @@ class CleanUpOperator(StepOperator):
 
     As the run's last task it decides the run's state: a teardown that succeeds would turn a failed run green, and a
     run that was stopped by hand leaves skipped tasks, which count as success too.
+
+    Attributes:
+        has_rows: whether the configuration has rows.
     """
 
     bad_states: ClassVar[frozenset[str]] = frozenset({"failed", "upstream_failed", "removed"})
 
-    step = CLEAN_UP
-    may_defer = False
-
-    def __init__(self, *, has_rows: bool, **kwargs: Any) -> None:
-        super().__init__(task_id=CLEAN_UP.name, do_xcom_push=False, **kwargs)
-        self.has_rows = has_rows
+    has_rows: bool
 
     def work(self, context: Mapping[str, Any]) -> dict[str, Any]:
         """Clean up, then fail when another task of the run failed or was stopped."""
@@ -393,6 +396,7 @@ OPERATORS: Mapping[Kind, type[StepOperator]] = {
 OPTIONS: Mapping[Kind, Mapping[str, Any]] = {
     # Nobody builds on what it returns; storing it would only cost time.
     Kind.WRITE_CONFIG: {"do_xcom_push": False},
+    Kind.CLEAN_UP: {"do_xcom_push": False},
     Kind.UNLOAD_ALWAYS: {"trigger_rule": TriggerRule.ONE_FAILED},
 }
 """What else Airflow is told of all tasks of a kind."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import json
 from pathlib import Path
 from typing import Any
@@ -9,6 +11,7 @@ from typing import Any
 import pytest
 from tests.installation import SCRIPT, Installation
 
+from docker_runner.errors import RunnerError
 from docker_runner.project.shards import SIZE
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -235,3 +238,24 @@ def test_what_no_database_could_hold_is_kept_out_of_what_airflow_stores_in_colum
         shown = [dag.dag_display_name, dag.description, *dag.tags, *(task.task_display_name for task in dag.tasks)]
         assert not any("\0" in str(text) for text in shown)
     assert found[f"{SCRIPT}--main"].description == "c\ufffdd"
+
+
+@pytest.mark.parametrize("is_on", [True, False])
+def test_the_garbage_collector_waits_and_is_then_as_it_was(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch, is_on: bool
+) -> None:
+    from docker_runner.project.configuration import Project
+
+    seen: list[bool] = []
+    monkeypatch.setattr(Project, "has", lambda *_: seen.append(gc.isenabled()))
+    monkeypatch.setenv("_AIRFLOW_PARSING_CONTEXT_DAG_ID", f"{SCRIPT}--gone")
+    (gc.enable if is_on else gc.disable)()
+    try:
+        assert dags(installation) == {}
+        assert (seen, gc.isenabled()) == ([False], is_on)
+        (installation.folder / "project" / "main").rmdir()
+        with contextlib.suppress(RunnerError):
+            dags(installation)
+        assert gc.isenabled() is is_on
+    finally:
+        gc.enable()
