@@ -50,8 +50,9 @@ def running_airflow(folder: Path, *, project: Path, files: dict[str, str]) -> It
         plugins_folder=REPOSITORY / "plugins",
         environment=environment(home, project),
     )
-    airflow.start()
     try:
+        # With thousands of configurations on a busy machine it takes its time; what has begun to start is stopped too.
+        airflow.start(timeout=600)
         yield airflow
     finally:
         airflow.stop()
