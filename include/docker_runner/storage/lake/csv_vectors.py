@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 # Parts of a file; all arrays for a block of it fit into a processor's cache.
 PART_BYTES = 8 << 20
-_BLOCK_BYTES = 1 << 17
+_BLOCK_BYTES = 1 << 18
 
 
 @dataclass
@@ -133,19 +133,22 @@ class _Looking:
     """Looks at a part, block by block."""
 
     def __init__(self, dialect: Dialect, newline: str, begin: int, before: bytes) -> None:
+        import numpy as np
+
         self.part = Part(last=before)
         self._delimiter = ord(dialect.delimiter)
         self._enclosure = ord(dialect.enclosure) if dialect.enclosure else None
         self._newline = newline
         self._position = begin
         # Of the byte before: is it content, an enclosure, a carriage return; and is what follows inside of a field.
-        marks = {*b"\r\n", self._delimiter, self._enclosure}
+        self._marks = {*b"\r\n", self._delimiter, self._enclosure}
         self._content, self._enclosing, self._return = (
-            int(before[0] not in marks),
+            int(before[0] not in self._marks),
             int(before[0] == self._enclosure),
             int(before == b"\r"),
         )
         self._inside = 0
+        self._flags = np.empty(_BLOCK_BYTES, np.bool_)
 
     def look_at(self, block: NDArray[uint8], size: int) -> None:
         """Take the next block; the bytes after ``size`` are zeros, which mean nothing."""
@@ -153,27 +156,22 @@ class _Looking:
 
         self.part.size += size
         part, inside = self.part, self._inside
-        delimiters, feeds = block == self._delimiter, block == 10
-        returns = block == 13
-        has_returns = bool(returns.any())
-        enclosures = block == self._enclosure if self._enclosure is not None else None
         part.last = block[size - 1 : size].tobytes()
-        feed_bits = _bits(feeds)
-        return_bits = _bits(returns) if has_returns else None
+        delimiter_bits, feed_bits = self._where(block, self._delimiter), self._where(block, 10)
+        returns = self._where(block, 13)
+        return_bits = returns if returns.any() else None
+        enclosure_bits = None if self._enclosure is None else self._where(block, self._enclosure)
         part.line_ends += _count(feed_bits) + (_count(return_bits) if return_bits is not None else 0)
-        within: Words | None = None
-        if enclosures is not None and (self._enclosing or enclosures.any()):
-            delimiter_bits, enclosure_bits = _bits(delimiters), _bits(enclosures)
+        if enclosure_bits is not None and (self._enclosing or enclosure_bits.any()):
             within, self._inside = _within(enclosure_bits, inside)
             marks = delimiter_bits | feed_bits | enclosure_bits
             if return_bits is not None:
                 marks |= return_bits
             self._look_at_enclosures(~marks, enclosure_bits, within, size)
-            _add(part.delimiters, delimiter_bits, within)
         else:
-            self._content = int(not (delimiters[size - 1] or feeds[size - 1] or returns[size - 1]))
-            part.delimiters[inside] += int(np.count_nonzero(delimiters))
+            self._content = int(part.last[0] not in self._marks)
             within = np.full_like(feed_bits, np.uint64(0xFFFFFFFFFFFFFFFF) if inside else np.uint64(0))
+        _add(part.delimiters, delimiter_bits, within)
         _add(part.feeds, feed_bits, within)
         if return_bits is not None:
             _add(part.returns, return_bits, within)
@@ -187,6 +185,16 @@ class _Looking:
             if ends is not None:
                 self._find_begins(ends, within)
         self._position += size
+
+    def _where(self, block: NDArray[uint8], byte: int) -> Words:
+        """Which bytes of a block are a certain one.
+
+        The flags of all blocks use the same memory: the system would take new memory back from each block and clear it
+        for the next one, which costs more than everything else.
+        """
+        import numpy as np
+
+        return _bits(np.equal(block, byte, out=self._flags))
 
     def _look_at_enclosures(self, content: Words, enclosures: Words, within: Words, size: int) -> None:
         """See whether an enclosure opens behind content or closes before it."""
@@ -211,9 +219,12 @@ class _Looking:
     def _find_begins(self, ends: Words, within: Words) -> None:
         import numpy as np
 
-        for case, here in enumerate((ends & ~within, ends & within)):
+        for case, begin in enumerate(self.part.begins):
+            if begin is not None:
+                continue
+            here = ends & (within if case else ~within)
             words = np.flatnonzero(here)
-            if self.part.begins[case] is None and len(words):
+            if len(words):
                 word = int(here[words[0]])
                 bit = (word & -word).bit_length() - 1
                 self.part.begins[case] = self._position + 64 * int(words[0]) + bit + 1
