@@ -38,7 +38,7 @@ def lake():
     return open_storage(f"ducklake:sqlite:{{os.getcwd()}}/lake/catalog.sqlite")
 def load(key, file, **options):
     lake().commit(Commit(key, (TableLoad("in.c-main.t", Path(file), **options),)))
-def rows(first, count, breaks):
+def rows(numbers, breaks):
     note = "'note of order ' || (i % 1000)"
     if breaks:
         note = f"CASE WHEN i % 10 = 0 THEN 'first line' || chr(10) || 'second, \\"quoted\\" ' || i ELSE {{note}} END"
@@ -46,7 +46,7 @@ def rows(first, count, breaks):
         ['new', 'paid', 'sent', 'returned'][1 + (hash(i, 2) % 4)::INT] AS status,
         strftime(TIMESTAMP '2024-01-01' + to_seconds((hash(i, 3) % 60000000)::BIGINT), '%Y-%m-%d %H:%M:%S') AS created,
         format('{{{{:.2f}}}}', (hash(i, 4) % 1000000) / 100.0) AS amount, md5(i::VARCHAR) AS token, {{note}} AS note
-        FROM range({{first}}, {{first + count}}) AS r(i)'''
+        FROM ({{numbers}}) AS r(i)'''
 def read_csv(file, parallel):
     kinds = ", ".join(f"'{{column}}': 'VARCHAR'" for column in columns)
     return f"read_csv('{{file}}', auto_detect = false, columns = {{{{{{kinds}}}}}}, header = true, delim = ',', " \\
@@ -63,11 +63,15 @@ Path("raw").mkdir(exist_ok=True)
 raw.execute("ATTACH 'ducklake:sqlite:raw/catalog.sqlite' AS raw (DATA_PATH 'raw/tables')")
 """
 _MAKE = f"""
-raw.execute(f"COPY ({{rows(0, {ROWS}, False)}}) TO 'plain.csv' {{to_csv}}")
-raw.execute(f"COPY ({{rows(0, {ROWS}, True)}}) TO 'breaks.csv' {{to_csv}}")
-half = {ROWS} - {UPSERTED} // 2
-changed = f"SELECT * REPLACE ('changed' AS note) FROM ({{rows(half, {UPSERTED}, False)}})"
-raw.execute(f"COPY ({{changed}}) TO 'some.csv' {{to_csv}}")
+all_rows = "FROM range({ROWS})"
+there, new = "FROM range({ROWS - UPSERTED // 2}, {ROWS})", "FROM range({ROWS}, {ROWS + UPSERTED // 2})"
+scattered = "SELECT {2 * ROWS // UPSERTED} * i FROM range({UPSERTED // 2}) AS r(i)"
+def write(file, rows):
+    raw.execute(f"COPY ({{rows}}) TO '{{file}}' {{to_csv}}")
+write("plain.csv", rows(all_rows, False))
+write("breaks.csv", rows(all_rows, True))
+for file, changed in {{"some.csv": there, "scattered.csv": scattered}}.items():
+    write(file, f"SELECT * REPLACE ('changed' AS note) FROM ({{rows(changed + ' UNION ALL ' + new, False)}})")
 """
 _MAKE_RAW = (
     _ATTACH
@@ -80,10 +84,12 @@ _RAW_EXPORT = "raw.execute(f\"COPY (SELECT * FROM 'plain.parquet') TO 'out.csv' 
 _RAW_MERGE = (
     _ATTACH
     + """
-others = [column for column in (*columns, "_timestamp") if column != "id"]
-raw.execute(f"MERGE INTO raw.t AS t USING (SELECT *, now() AS _timestamp FROM {read_csv('some.csv', True)}) AS s "
-    f"ON t.id = s.id WHEN MATCHED THEN UPDATE SET {', '.join(f'{column} = s.{column}' for column in others)} "
-    "WHEN NOT MATCHED THEN INSERT BY NAME")
+others = [column for column in columns if column != "id"]
+sets = ", ".join(f"{column} = s.{column}" for column in (*others, "_timestamp"))
+differ = " OR ".join(f"t.{column} IS DISTINCT FROM s.{column}" for column in others)
+matched = f"WHEN MATCHED AND (%s) THEN UPDATE SET {sets}"
+raw.execute(f"MERGE INTO raw.t AS t USING (SELECT *, now() AS _timestamp FROM {read_csv('%s', True)}) AS s "
+    f"ON t.id = s.id {matched} WHEN NOT MATCHED THEN INSERT BY NAME")
 """
 )
 _EXPORT = "lake().export_table('in.c-main.t', Path('out.csv'){})"
@@ -145,14 +151,13 @@ def storage(folder: Path) -> None:
         print(_line(f"export, {name}", [_process(folder, _EXPORT.format(options))]))
     _process(folder, _MAKE_RAW)
     fresh.keep_raw()
-    peaks += _compare(
-        folder,
-        f"upsert of {UPSERTED:,} rows, half of them new",
-        ("MERGE on DuckLake", _RAW_MERGE),
-        ("load", "load('d', 'some.csv', incremental=True)"),
-        2.0,
-        before=fresh.both,
-    )
+    for keys, file in {"next to each other": "some.csv", "scattered over the table": "scattered.csv"}.items():
+        name = f"upsert of {UPSERTED:,} rows, half of them new, keys {keys}"
+        ours = ("load", f"load('d', '{file}', incremental=True)")
+        keeping = ("MERGE on DuckLake of what differs", _RAW_MERGE % ("{differ}", file))
+        peaks += _compare(folder, name, keeping, ours, 2.0, before=fresh.both)
+        fresh.both()
+        print(_line("  MERGE that writes equal rows anew", [_process(folder, _RAW_MERGE % ("true", file))]))
     print(target("peak memory of loads, exports and upserts", max(peaks), MEMORY_LIMIT_MB, "MB"))
 
 
