@@ -49,6 +49,19 @@ def test_rows_are_written_once_and_are_replaced_added_to_and_updated_like_others
     assert leftovers(tmp_path / "lake") == []
 
 
+def test_few_rows_of_many_bytes_are_written_once_too(
+    load: Load, rows: Rows, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("docker_runner.storage.lake.load._MANY_ROWS", 1_000_000)
+    monkeypatch.setattr("docker_runner.storage.lake.load._MANY_BYTES", 10_000)
+    load("id,v\n1,short\n")
+    assert folders(tmp_path) == []
+    long = "".join(map(str, range(10_000)))
+    load(f"id,v\n1,{long}\n")
+    assert rows() == [["1", long]]
+    assert len(folders(tmp_path)) == 1
+
+
 @pytest.mark.rules("IM-30")
 def test_rows_carry_the_time_of_their_load_as_an_export_needs_it(lake: Storage, load: Load, rows: Rows) -> None:
     for number in range(4):

@@ -19,6 +19,8 @@ from docker_runner.storage.lake.structure import Structure, conversion
 from docker_runner.storage.names import TIMESTAMP_COLUMN, sanitize_column
 
 _MANY_ROWS = 1_000_000
+# DuckLake gathers 122,880 rows before it writes any: rows of megabytes would not fit into the memory.
+_MANY_BYTES = 64_000_000
 
 
 class TableWriter:
@@ -103,7 +105,8 @@ class TableWriter:
         if not staged.rows:
             return 0
         # DuckLake cannot drop a table in the transaction that has adopted files for it.
-        if self._is_only and staged.rows >= _MANY_ROWS and staged.files:
+        is_large = staged.rows >= _MANY_ROWS or staged.file_bytes() >= _MANY_BYTES
+        if self._is_only and is_large and staged.files:
             self._adopted = adoption.adopt(self._connection, table, staged.files, self._now)
             if self._adopted:
                 return staged.rows

@@ -84,6 +84,13 @@ class StagedTable:
         """The files that hold exactly the rows of the load; none if rows were left out of them."""
         return sorted(self._converted.iterdir()) if self.relation == _parquet(self._converted) else []
 
+    def file_bytes(self) -> int:
+        """Bytes of all converted rows before compression."""
+        return self._connection.count(
+            "SELECT coalesce(sum(total_uncompressed_size), 0)::BIGINT "
+            f"FROM parquet_metadata({sql.text(f'{self._converted}/*.parquet')})"
+        )
+
     def convert(self, conversion: Conversion) -> None:
         """Turn the texts into what the table holds. All rows are there again: duplicates have to be removed anew.
 
