@@ -295,3 +295,12 @@ def test_phases_in_both_forms_are_refused(built: ProjectBuilder) -> None:
 @pytest.mark.parametrize("content", [[], {}, {"phases": None, "tasks": None}])
 def test_a_flow_may_be_empty(built: ProjectBuilder, content: Any) -> None:
     assert inline(built, content).phases == ()
+
+
+def test_flows_cannot_run_each_other_in_a_long_circle(built: ProjectBuilder) -> None:
+    for name, following in (("a", "b"), ("b", "night")):
+        jobs = [task("x", componentId=ORCHESTRATOR, configId=following)]
+        built.write(f"main/other/{ORCHESTRATOR}/{name}/config.json", {"phases": [phase("1")], "tasks": jobs})
+    own = task("x", componentId=ORCHESTRATOR, configId="a")
+    (problem,) = refused(built, {"phases": [phase("1")], "tasks": [own]})
+    assert "flows cannot run each other in a circle" in problem

@@ -267,3 +267,14 @@ def test_every_cron_expression_of_five_fields_counts(built: ProjectBuilder, cron
     target = {"mode": "run", "componentId": "vendor.ex-foo", "configurationRowIds": [], "tag": None}
     built.write(f"{FOLDER}/schedules/s/config.json", {"schedule": {"cronTab": cron}, "target": target})
     assert [item.cron for item in built.project.configuration("vendor.ex-foo", "main").schedules] == [cron]
+
+
+@pytest.mark.parametrize("path", ["../other", "rows/../../other", "/etc", ".."])
+def test_no_row_of_a_manifest_lies_outside_of_its_configuration(built: ProjectBuilder, path: str) -> None:
+    built.configuration()
+    item = {"branchId": 1, "componentId": "vendor.ex-foo", "id": "main", "path": "extractor/vendor.ex-foo/main"}
+    rows = [{"id": "r", "path": path}]
+    content = {"branches": [{"id": 1, "path": "main"}], "configurations": [{**item, "rows": rows}]}
+    built.write(".keboola/manifest.json", content)
+    with pytest.raises(ConfigurationError, match=r"rows\[0\]\.path: Must be a path inside the folder around it"):
+        built.project.configuration("vendor.ex-foo", "main")
