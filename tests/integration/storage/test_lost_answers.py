@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 
+import psycopg
 import pytest
 from tenacity import Retrying, stop_after_attempt
 from tests.cutting_proxy import CuttingProxy
 from tests.integration.storage.lake_files import read_csv
-from tests.servers import PostgresServer
+from tests.servers import PASSWORD, PostgresServer
 
 from docker_runner.errors import StorageError, UserError
 from docker_runner.storage.base import Commit, Committed, FileQuery, FileUpload, StateKey, TableLoad
@@ -19,6 +21,7 @@ from docker_runner.storage.lake import load as loading
 from docker_runner.storage.lake.connection import Connection
 from docker_runner.storage.lake.lake import Lake
 from docker_runner.storage.lake.location import parse_location
+from docker_runner.storage.lake.postgres_catalog import PostgresCatalog
 
 STATE = StateKey("c", "1")
 TABLE = "in.c-main.t"
@@ -178,3 +181,26 @@ def test_maintenance_and_restoring_lose_nothing_either(
     assert rows(lake, tmp_path) == [["9", "z"]]
     assert lake.restore(TABLE, before).rows == 3
     assert rows(lake, tmp_path) == expected
+
+
+def test_a_writer_waits_for_a_commit_that_is_under_way_on_a_connection_that_is_gone(
+    shared_uri: str, tmp_path: Path
+) -> None:
+    catalog = parse_location(shared_uri).catalog
+    assert isinstance(catalog, PostgresCatalog)
+    Lake(parse_location(shared_uri)).close()
+
+    def write() -> None:
+        with catalog.locked(["a table"]):
+            pass
+
+    with (
+        ThreadPoolExecutor(1) as pool,
+        psycopg.connect(catalog.parameters, password=PASSWORD) as under_way,
+    ):
+        under_way.execute("LOCK TABLE ducklake_snapshot IN ROW EXCLUSIVE MODE")  # as each commit has it until its end
+        waiting = pool.submit(write)
+        with pytest.raises(TimeoutError):
+            waiting.result(timeout=1.5)
+        under_way.rollback()
+        waiting.result(timeout=60)
