@@ -154,6 +154,22 @@ def test_a_commit_tells_the_number_of_the_state_that_it_made_whoever_else_commit
     assert lake.restore(table, numbers[1] or 0).rows == 2
 
 
+def test_a_commit_tells_its_own_number_when_another_one_comes_in_between(
+    lake: Lake, uri: str, csv_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    count = Connection.count
+    with Lake(parse_location(uri)) as other, monkeypatch.context() as patch:
+
+        def later(connection: Connection, statement: str) -> int:
+            if connection is lake._connection and "snapshot" in statement:
+                other.commit(Commit("o"))
+            return count(connection, statement)
+
+        patch.setattr(Connection, "count", later)
+        number = lake.commit(Commit("k", (TableLoad("in.c-a.t", csv_file),))).snapshot
+    assert number == lake.history("in.c-a.t")[0].snapshot
+
+
 @pytest.mark.locations
 def test_a_commit_whose_answer_was_lost_keeps_its_files_and_is_not_done_twice(
     lake: Lake, csv_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
