@@ -82,6 +82,8 @@ def judge(
     memory_text: str,
     no_application_errors: bool = False,
     last_gelf_message: str = "",
+    time_remedy: str = "",
+    memory_remedy: str = "",
 ) -> None:
     """Return if the component did its work, raise what it deserves if not.
 
@@ -92,6 +94,8 @@ def judge(
         memory_text: its memory limit as people read it, e.g. ``256M``.
         no_application_errors: the component's definition makes every failure its user's (CT-33).
         last_gelf_message: short message of its last GELF event of level warning or worse, redacted (CT-35).
+        time_remedy: what its user can do about its time limit, a sentence.
+        memory_remedy: likewise about its memory.
 
     Raises:
         OutOfMemoryError: memory ran out, whatever the exit code (CT-30).
@@ -103,18 +107,22 @@ def judge(
     container = FailedContainer(outcome.container_id, name, outcome.exit_code, outcome.stdout_tail, outcome.stderr_tail)
     if outcome.oom_killed:
         raise OutOfMemoryError(
-            f"Component {name} is out of memory: it needs more than its limit of {memory_text}.", container
+            f"Component {name} is out of memory: it needs more than its limit of {memory_text}. "
+            f"{memory_remedy}".rstrip(),
+            container,
         )
     if outcome.exit_code == 0:
         return
     if outcome.exit_code in _KILLED:
         if outcome.timed_out or 0 < timeout_seconds <= outcome.seconds:
             raise TimeLimitError(
-                f"Component {name} exceeded the timeout of {timeout_seconds} seconds and was stopped.", container
+                f"Component {name} exceeded the timeout of {timeout_seconds} seconds and was stopped. "
+                f"{time_remedy}".rstrip(),
+                container,
             )
         raise FailedComponentError(
             f"Component {name} was terminated (exit code {outcome.exit_code}). It possibly ran out of memory; "
-            f"its limit is {memory_text}.",
+            f"its limit is {memory_text}. {memory_remedy}".rstrip(),
             container,
         )
     message = error_message(outcome, last_gelf_message=last_gelf_message)

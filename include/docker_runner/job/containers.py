@@ -185,7 +185,25 @@ def judge_stage(run: StageRun, outcome: ContainerOutcome, *, last_gelf_message: 
         memory_text=memory_limit(run.stage, run.row),
         no_application_errors=component.no_application_errors,
         last_gelf_message=last_gelf_message,
+        time_remedy=_time_remedy(run),
+        memory_remedy=_memory_remedy(run),
     )
+
+
+def _time_remedy(run: StageRun) -> str:
+    if run.timeout_seconds is not None or run.time_limit >= LONGEST_RUN_SECONDS:
+        return ""
+    if run.stage.is_main:
+        return f"runtime.process_timeout allows it more, up to {LONGEST_RUN_SECONDS} seconds."
+    return f"The definition of {run.stage.component.id} allows it more (process_timeout)."
+
+
+def _memory_remedy(run: StageRun) -> str:
+    factor, _ = size_of(run.row)
+    larger = [name for name, (other, _) in SIZES.items() if other > factor]
+    if larger:
+        return f"A larger size gives it more: runtime.backend.type {' or '.join(larger)}."
+    return f"The definition of {run.stage.component.id} gives it more (memory)."
 
 
 @dataclass(frozen=True)
@@ -243,10 +261,15 @@ def size_limits(stage: Stage, row: JobDefinition) -> tuple[int, int]:
 
     The CPUs are those that the size has; a container gets no more than its engine's machine has.
     """
-    backend = (row.configuration.get("runtime") or {}).get("backend") or {}
-    factor, cpus = SIZES.get(str(backend.get("type") or "small") if isinstance(backend, dict) else "small", (1.0, 1))
+    factor, cpus = size_of(row)
     megabytes = int(round(stage.component.memory_bytes * factor) / 10**6)
     return megabytes * 10**6, cpus
+
+
+def size_of(row: JobDefinition) -> tuple[float, int]:
+    """Memory factor and CPUs of the size of a row's backend (CT-14, CT-15)."""
+    backend = (row.configuration.get("runtime") or {}).get("backend") or {}
+    return SIZES.get(str(backend.get("type") or "small") if isinstance(backend, dict) else "small", (1.0, 1))
 
 
 def memory_limit(stage: Stage, row: JobDefinition) -> str:

@@ -12,7 +12,7 @@ from tests.builders import ProjectBuilder
 from docker_runner.engine.containers import ContainerOutcome
 from docker_runner.engine.images import PreparedImage
 from docker_runner.interface.data_folder import DataFolder
-from docker_runner.interface.result import OutOfMemoryError
+from docker_runner.interface.result import FailedComponentError, OutOfMemoryError
 from docker_runner.job.containers import (
     StageRun,
     container_name,
@@ -61,6 +61,26 @@ def test_a_component_out_of_memory_is_told_the_limit_that_counted(
     run = StageRun(row.main, built.job(), row, DataFolder(tmp_path), tmp_path, image)
     with pytest.raises(OutOfMemoryError, match=rf"limit of {told}\."):
         judge_stage(run, ContainerOutcome("id", 137, True, False, 1.0, "", ""))
+
+
+@pytest.mark.parametrize(
+    ("size", "oom", "seconds", "remedy"),
+    [
+        ("small", True, 1.0, "runtime.backend.type medium or large."),
+        ("large", True, 1.0, "The definition of vendor.ex-foo gives it more (memory)."),
+        ("small", False, 1.0, "runtime.backend.type medium or large."),
+        ("small", False, 61.0, "runtime.process_timeout allows it more, up to 86400 seconds."),
+    ],
+)
+def test_who_meets_a_limit_is_told_what_raises_it(
+    built: ProjectBuilder, tmp_path: Path, size: str, oom: bool, seconds: float, remedy: str
+) -> None:
+    row = resolved(built, {"backend": {"type": size}}, process_timeout=60)
+    image = PreparedImage("vendor/image:1", "sha256:1")
+    run = StageRun(row.main, built.job(), row, DataFolder(tmp_path), tmp_path, image)
+    with pytest.raises(FailedComponentError) as told:
+        judge_stage(run, ContainerOutcome("id", 137, oom, False, seconds, "", ""))
+    assert str(told.value).endswith(remedy)
 
 
 @pytest.mark.rules("CT-11", "CT-12", "CF-14", "D9", "PR-9")
