@@ -64,9 +64,9 @@ class ContainerTrigger(BaseTrigger):
 def _tools() -> Tools:
     """Engine and keys of this triggerer; logs go to the log of the task that is waited for."""
     from docker_runner.job.tools import Tools
-    from docker_runner_airflow.hooks import encryption_keys
+    from docker_runner_airflow.hooks import encryption_keys, storage_token
 
     settings = Settings.from_environment()
     # Looked up now: in the triggerer's own thread Airflow cannot be asked.
-    keys = encryption_keys(settings)
-    return Tools(settings, log=LOG, keys=lambda: keys)
+    keys, token = encryption_keys(settings), storage_token(settings)
+    return Tools(settings, log=LOG, keys=lambda: keys, installation_token=lambda: token)

@@ -32,11 +32,10 @@ def token_of(job: Job, row: JobDefinition, tools: Tools) -> PresentedToken | Non
 
 def token_secrets(job: Job, tools: Tools) -> Iterator[str]:
     """The secrets of all tokens that a job's log must not show."""
-    for row in job.rows:
-        if own := _own_token(job, row, tools):
-            yield own.secret
-    if tools.settings.storage_token:
-        yield tools.settings.storage_token.secret
+    own = [_own_token(job, row, tools) for row in job.rows]
+    # Who works with tokens of its own alone needs no connection of Airflow's.
+    installation = tools.installation_token() if None in own else tools.settings.storage_token
+    yield from (token.secret for token in (*own, installation) if token)
 
 
 def _own_token(job: Job, row: JobDefinition, tools: Tools) -> PresentedToken | None:

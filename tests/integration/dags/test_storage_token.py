@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
+from tests.builders import ProjectBuilder
 
 from docker_runner.errors import TokenError, UserError
+from docker_runner.job.storage_token import token_secrets
+from docker_runner.job.tools import Tools
 from docker_runner.settings import Settings
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -38,3 +42,25 @@ def test_a_connection_without_a_token_is_not_full_rights(monkeypatch: pytest.Mon
     assert empty
     with pytest.raises(TokenError, match="the Airflow connection 'lake' is empty"):
         _ = empty.id
+
+
+def test_a_token_of_a_connection_is_hidden_in_logs_also_by_the_triggerer(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from docker_runner_airflow import triggers
+    from docker_runner_airflow.hooks import storage_token
+
+    monkeypatch.setenv("AIRFLOW_CONN_LAKE", json.dumps({"conn_type": "generic", "password": "dr-1-secret"}))
+    for name, value in NAMED.items():
+        monkeypatch.setenv(name, value)
+    built = ProjectBuilder(tmp_path)
+    built.component()
+    built.configuration({})
+    settings = Settings.from_environment()
+    tools = Tools(settings, installation_token=lambda: storage_token(settings))
+    triggers._tools.cache_clear()
+    try:
+        for one in (tools, triggers._tools()):
+            assert list(token_secrets(built.job(), one)) == ["dr-1-secret"]
+    finally:
+        triggers._tools.cache_clear()
