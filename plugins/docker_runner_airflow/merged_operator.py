@@ -64,6 +64,10 @@ class MergedOperator(RunnerOperator):
         own = "" if self.asked is None else f"/{self.task_id}"
         return f"{super().job_id(context)}{own}"
 
+    @property
+    def stopped_row(self) -> None:
+        """All rows are this task's."""
+
     def stop(self) -> None:
         """Nobody else cleans up: with the containers go the folders."""
         from docker_runner.job.steps import clean_up

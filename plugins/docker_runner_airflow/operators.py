@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -59,7 +60,13 @@ class RunnerOperator(BaseOperator):
 
     def _following(self, context: Mapping[str, Any]) -> Following:
         after = Settings.from_environment().defer_after if self.may_defer else None
-        return Following(series=_series(context), leave_after=after, may_leave=api_server.triggerer_runs)
+        return Following(
+            series=_series(context),
+            leave_after=after,
+            may_leave=api_server.triggerer_runs,
+            # Of this process: another one of the same task, or of its next attempt, is another follower.
+            attempt=uuid.uuid4().hex,
+        )
 
     def _do(self, context: Mapping[str, Any], following: Following) -> dict[str, Any]:
         self._job_id = self.job_id(context)
@@ -111,12 +118,27 @@ class RunnerOperator(BaseOperator):
         """
         try:
             if self.may_defer and self._job_id:
-                if api_server.answers():
-                    self.stop()
-                else:
+                if not api_server.answers():
                     LOG.warning("Airflow's API server does not answer: the container runs on for the next attempt.")
+                elif self._has_been_followed():
+                    LOG.warning("Another attempt follows the container by now: it runs on.")
+                else:
+                    self.stop()
         finally:
             raise StepFailed("The task was stopped.", can_be_repeated=True)
+
+    def _has_been_followed(self) -> bool:
+        """Whether this attempt was suspended so long that another one has taken its place."""
+        from docker_runner.job.supervision import has_been_followed
+        from docker_runner.job.workspace import Workspace
+
+        workspace = Workspace(Settings.from_environment().workspaces, self._job_id)
+        return has_been_followed(workspace, self.following.attempt, row_id=self.stopped_row)
+
+    @property
+    def stopped_row(self) -> str | None:
+        """The row whose containers are this task's; None when all of the run are."""
+        return self.row_id
 
     def stop(self) -> None:
         """Stop the containers."""

@@ -38,7 +38,7 @@ from docker_runner.job.readers import file_reader, table_reader
 from docker_runner.job.stages import redactor_of, release_stage, run_stage_of_row
 from docker_runner.job.state import decrypted_state, forget_stored_state, stored_state
 from docker_runner.job.storage_token import refuse_forbidden, token_of
-from docker_runner.job.supervision import TO_THE_END, Following, finished_before
+from docker_runner.job.supervision import TO_THE_END, Following, finished_before, follow
 from docker_runner.job.tools import Tools
 from docker_runner.job.unload import Unloading
 from docker_runner.job.workspace import RowWorkspace, Workspace
@@ -111,6 +111,7 @@ def perform(
             if not following.resumed:
                 tell_begin_of_step(events, step, job, row)
             work = RowWork(step, job, row, workspace.row(row_id), tools, manifests, following)
+            follow(work.folders, following)
             with tools.acting(partial(token_of, job, row, tools), StateOwner(row.component.id, row.config_id)):
                 manifest = _perform_of_row(work, events)
         seconds = time.monotonic() - begin

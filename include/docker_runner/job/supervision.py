@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,9 +20,11 @@ from docker_runner.engine.watching import Leaving
 from docker_runner.errors import ApplicationError
 from docker_runner.job.containers import LABEL_ATTEMPT, StageRun, container_name
 from docker_runner.job.tools import Tools
-from docker_runner.job.workspace import RowWorkspace, write_whole
+from docker_runner.job.workspace import RowWorkspace, Workspace, write_whole
 
 _RECORD = "run.json"
+# Of a row: which attempt has begun a step of it last.
+_FOLLOWER = "follower"
 _GONE = (
     "The container is gone: somebody removed or stopped it, or the Docker engine was started anew. "
     "The next attempt starts another one."
@@ -40,6 +43,8 @@ class Following:
         resumed: this attempt has left its container to somebody, and goes on now.
         watched: that somebody has seen how it ended.
         problem: why he has not.
+        attempt: identity of this attempt, by which it knows later whether another one has followed; empty where there
+            is only one.
     """
 
     series: str = ""
@@ -48,6 +53,7 @@ class Following:
     resumed: bool = False
     watched: bool = False
     problem: str = ""
+    attempt: str = ""
 
     @property
     def leaving(self) -> Leaving | None:
@@ -109,6 +115,34 @@ class RunRecord:
         """Keep it; a folder that is gone stays away."""
         if folder.is_dir():
             write_whole(folder / _RECORD, json.dumps(asdict(self)))
+
+
+def follow(folders: RowWorkspace, following: Following) -> None:
+    """Write down that this attempt is at work in a row now, whoever was before."""
+    if following.attempt and folders.folder.is_dir():
+        write_whole(folders.folder / _FOLLOWER, following.attempt)
+
+
+def has_been_followed(workspace: Workspace, attempt: str, *, row_id: str | None = None) -> bool:
+    """Whether another attempt is at work in a row, or in the whole run, after this one.
+
+    A worker that was suspended too long learns only then that its task is another worker's now.
+
+    Args:
+        workspace: the run's folders.
+        attempt: as of :class:`Following`.
+        row_id: the row; by default all rows, of which the one that was begun last tells.
+    """
+    files = [workspace.row(row_id).folder / _FOLLOWER] if row_id is not None else _followers(workspace)
+    found = []
+    for file in files:
+        with suppress(FileNotFoundError):
+            found.append((file.stat().st_mtime_ns, file.read_text()))
+    return bool(attempt and found) and max(found)[1] != attempt
+
+
+def _followers(workspace: Workspace) -> list[Path]:
+    return list(workspace.folder.glob(f"rows/*/{_FOLLOWER}"))
 
 
 def running_or_ended(run: StageRun, folders: RowWorkspace, following: Following, tools: Tools) -> ContainerState | None:

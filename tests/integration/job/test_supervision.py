@@ -21,7 +21,7 @@ from docker_runner.job.containers import LABEL_JOB, LABEL_ROW, container_name
 from docker_runner.job.images import pull_images
 from docker_runner.job.plan import Step, row_steps
 from docker_runner.job.steps import clean_up, create_workspace, perform
-from docker_runner.job.supervision import Following, RunRecord, StillRunningError
+from docker_runner.job.supervision import Following, RunRecord, StillRunningError, follow, has_been_followed
 from docker_runner.job.workspace import Workspace
 
 pytestmark = pytest.mark.engine
@@ -320,6 +320,87 @@ def test_stopping_one_row_leaves_the_others_alone(make: Callable[..., Run], engi
     assert labels[LABEL_JOB] == run.workspace.job_id
     assert labels[LABEL_ROW] == ""
     assert stop_containers(run.workspace.job_id, tools, row_id="") == 1
+
+
+# A worker that follows a container until it is told to end as Airflow does it, and says what it did then.
+FOLLOWER = """
+import signal, sys
+from pathlib import Path
+from tests.integration.job.test_supervision import Run
+from tests.installation import Installation
+from docker_runner_airflow import api_server
+from docker_runner_airflow.operators import RunComponentOperator
+from docker_runner.job.supervision import Following
+api_server.answers = lambda: True
+run = Run(Installation(Path(sys.argv[1])), sys.argv[2], sys.argv[3])
+task = RunComponentOperator.of(run.the_step())
+task._job_id, task.following = run.job_id, Following(series="1", attempt=sys.argv[4])
+signal.signal(signal.SIGTERM, lambda *_: task.on_kill())
+run.step(attempt=sys.argv[4])
+print("done", flush=True)
+"""
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_worker_that_was_suspended_too_long_does_not_stop_what_the_next_attempt_follows(
+    make: Callable[..., Run], engine: Engine, tmp_path: Path
+) -> None:
+    run = make("while not os.path.exists('/tmp/go'): time.sleep(0.1)")
+    path = os.pathsep.join([str(REPOSITORY), str(REPOSITORY / "plugins")])
+    environment = {
+        **os.environ, **run.installation.environment, "PYTHONPATH": path, "AIRFLOW_HOME": str(tmp_path / "airflow"),
+    }  # fmt: skip
+    folder = run.workspace.row("").folder
+
+    def follower(name: str) -> subprocess.Popen[str]:
+        command = [sys.executable, "-c", FOLLOWER, str(run.installation.folder), run.name, run.job_id, name]
+        worker = subprocess.Popen(command, env=environment, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True)
+        end = time.monotonic() + 60
+        while not ((folder / "follower").exists() and (folder / "follower").read_text() == name):
+            assert worker.poll() is None
+            assert time.monotonic() < end
+            time.sleep(0.1)
+        return worker
+
+    def state() -> str:
+        return str(engine.client.inspect_container(run.container)["State"]["Status"])
+
+    first = follower("first")
+    end = time.monotonic() + 60
+    while not (run.record and container_names_of(engine, run.container)):
+        assert time.monotonic() < end
+        time.sleep(0.1)
+    # It has told of the start by then, and holds no lock that would hold up the second one.
+    time.sleep(1.5)
+    first.send_signal(signal.SIGSTOP)
+    second = follower("second")
+    first.send_signal(signal.SIGTERM)
+    first.send_signal(signal.SIGCONT)
+    first.communicate(timeout=60)
+    assert first.returncode not in (0, -signal.SIGTERM)
+    assert state() == "running"
+    # The one that follows now is told to end: it stops the container.
+    second.send_signal(signal.SIGTERM)
+    second.communicate(timeout=60)
+    assert second.returncode != 0
+    assert not container_names_of(engine, run.container)
+
+
+def container_names_of(engine: Engine, name: str) -> list[str]:
+    """The container of that name, when it runs."""
+    return [item["Id"] for item in engine.client.containers(filters={"name": f"^/{name}$"})]
+
+
+def test_of_a_whole_run_the_row_that_was_begun_last_tells_who_follows(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path, "run")
+    for row, attempt in (("a", "first"), ("b", "second")):
+        workspace.row(row).folder.mkdir(parents=True)
+        follow(workspace.row(row), Following(attempt=attempt))
+    assert has_been_followed(workspace, "first")
+    assert not has_been_followed(workspace, "second")
+    assert not has_been_followed(workspace, "first", row_id="a")
+    assert has_been_followed(workspace, "first", row_id="b")
+    assert not has_been_followed(Workspace(tmp_path, "gone"), "first")
 
 
 def test_the_command_line_never_takes_over(installation: Installation) -> None:
