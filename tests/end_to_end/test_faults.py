@@ -120,6 +120,23 @@ def the_triggerer(ground: Ground) -> None:
         kill(pid, *(child.pid for child in psutil.Process(pid).children(recursive=True)))
 
 
+def the_api_server(ground: Ground) -> None:
+    pid = ground.process("api-server")
+    with suppress(psutil.Error):
+        kill(pid, *(child.pid for child in psutil.Process(pid).children(recursive=True)))
+    # It is started again, as systemd does it elsewhere; who asks for the run's state needs it.
+    until(lambda: ground.process("api-server") != pid and answers(ground), seconds=120)
+
+
+def answers(ground: Ground) -> bool:
+    try:
+        with ground.running.airflow.api() as api:
+            api.call("GET", "/version")
+    except Exception:
+        return False
+    return True
+
+
 def the_engine(ground: Ground) -> None:
     ground.engine.kill()
     time.sleep(random.uniform(0, 2))
@@ -127,7 +144,7 @@ def the_engine(ground: Ground) -> None:
 
 
 FAULTS: list[Callable[[Ground], None]] = [
-    a_worker, the_engine, the_triggerer, a_task, the_scheduler, a_supervisor,
+    a_worker, the_engine, the_triggerer, a_task, the_scheduler, a_supervisor, the_api_server,
 ]  # fmt: skip
 
 
