@@ -419,15 +419,17 @@ SMALL = 200_000  # bytes that a file of the engine's log may have here
 def test_what_the_engine_has_dropped_is_said_to_be_missing(
     engine: Engine, start: Callable[..., str], caplog: pytest.LogCaptureFixture, in_asyncio: bool
 ) -> None:
-    flood = NUMBERS.format(n=20_000).replace(
-        "import sys", "import sys, time; print('a' * 50_000, flush=True); time.sleep(3)"
+    waits = (
+        "import signal; signal.signal(signal.SIGUSR1, lambda *_: None); print('a' * 9_000, flush=True); signal.pause()"
     )
-    container = start(flood, log_file_bytes=SMALL)
+    container = start(f"{waits}\n{NUMBERS.format(n=20_000)}", log_file_bytes=SMALL)
     shown = Shown()
     first = shown.log()
+    _until_written(engine, container, 9_001)
     assert watch(engine, container, first, name="x", timeout_seconds=0, leaving=NOW) is None
     first.begins(_first_moment(engine, container))
-    assert shown.lines == ["a" * 50_000]
+    assert shown.lines == ["a" * 9_000]
+    engine.client.kill(container, "SIGUSR1")
     engine.client.wait(container, timeout=60)
     if in_asyncio:
         asyncio.run(_wait(engine, container, shown, known=first.position))
@@ -438,6 +440,14 @@ def test_what_the_engine_has_dropped_is_said_to_be_missing(
     assert 0 < len(numbers) < 8_000
     (told,) = [record.message for record in caplog.records if record.levelname == "WARNING"]
     assert re.search(r"has dropped the beginning .* What was written from \d\d:.* UTC \(\d+\.\d s\) is missing", told)
+
+
+def _until_written(engine: Engine, container: str, size: int) -> None:
+    """Wait until the engine has so many bytes of a container, however long it takes to start."""
+    deadline = time.monotonic() + 60
+    while len(engine.client.logs(container, tail="all")) < size:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 def _first_moment(engine: Engine, container: str) -> str:
