@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import runpy
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from tests.installation import SCRIPT, Installation
 from docker_runner.project.shards import SIZE, shard_count, shard_of
 from docker_runner_airflow.shard_files import ShardFiles
 
+# Time stamps of files move in steps of some milliseconds.
+TICK = 0.05
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
 
@@ -89,10 +92,12 @@ def test_files_come_and_go_with_the_project_and_its_changes_have_them_parsed_aga
     files.refresh()
     assert files.all_there()
     assert not touched()
+    time.sleep(TICK)
     file = installation.configuration("one-more", {})
     assert not files.all_there()
     assert touched()
     assert len(list(files.folder.glob("*.py"))) == 2
+    time.sleep(TICK)
     file.write_text(json.dumps({"parameters": {"changed": True}}))
     assert touched()
     assert not touched()
