@@ -13,6 +13,7 @@ from docker_runner.project.rows import effective_configurations
 from docker_runner.project.run_options import Granularity, RunOptions, parallelism, run_options
 from docker_runner.project.starts import refuse_parallel_rows_in_one_task, starting_tables
 from docker_runner_airflow.assets import input_assets, output_assets, tables_at_run_time
+from docker_runner_airflow.retries import FIRST_DELAY
 from docker_runner_airflow.starts import changes, timetable
 from docker_runner_airflow.trigger_form import form_fields
 
@@ -87,7 +88,13 @@ class ConfigurationDag:
             max_active_runs=1,
             # A schedule begins when a person says so; without one there is nothing to hold back.
             is_paused_upon_creation=schedule is not None,
-            default_args={"retries": RETRIES, "retry_policy": RETRY_POLICY, "owner": component.id},
+            default_args={
+                "retries": RETRIES,
+                "retry_policy": RETRY_POLICY,
+                # Of a task whose worker was killed: no policy is asked then, and Airflow's own pause is five minutes.
+                "retry_delay": FIRST_DELAY,
+                "owner": component.id,
+            },
         )
         if self.is_merged:
             self._one_task(dag)

@@ -65,6 +65,15 @@ def test_a_configuration_has_only_the_tasks_that_it_needs(installation: Installa
     assert full["unload_always"] == set(order[1:])
 
 
+@pytest.mark.parametrize("granularity", ["steps", "merged"])
+def test_a_task_whose_worker_was_killed_is_tried_again_within_seconds(
+    installation: Installation, granularity: str
+) -> None:
+    installation.configuration("main", {"runtime": {"granularity": granularity}})
+    tasks = dags(installation)[f"{SCRIPT}--main"].tasks
+    assert {(task.retry_delay.total_seconds(), task.retries) for task in tasks} == {(5.0, 3)}
+
+
 @pytest.mark.rules("LC-36", "LC-37")
 def test_what_is_stored_after_a_failure_waits_for_one_and_its_row_is_not_waited_for(
     installation: Installation,
