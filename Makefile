@@ -3,7 +3,7 @@
 # Python must be allowed to keep its bytecode: every start would be three times slower without it.
 unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
-.PHONY: help setup run up down test check faults storm crashes rules bench clean
+.PHONY: help setup run up down test thorough check faults storm crashes rules bench clean
 PYTHON := .venv/bin/python
 DAG := sample.daily-delays--new-york-delays
 
@@ -29,18 +29,23 @@ check: setup ## lint, format, types
 	@.venv/bin/ruff format --check .
 	@.venv/bin/mypy include/docker_runner plugins/docker_runner_airflow scripts
 
-test: check ## every test; sets up what is missing first
+test: check ## the tests; sets up what is missing first
 	@scripts/ensure_registry.sh >/dev/null
 	@scripts/ensure_postgres.sh >/dev/null
-	@$(PYTHON) -m pytest -n 2 -m "not airflow"
-	@$(PYTHON) -m pytest -m airflow
+	@$(PYTHON) -m pytest -n 2 -m "not airflow and not thorough"
+	@$(PYTHON) -m pytest -m "airflow and not thorough"
+
+thorough: setup ## the tests that make test leaves out because they take long
+	@scripts/ensure_registry.sh >/dev/null
+	@scripts/ensure_postgres.sh >/dev/null
+	@$(PYTHON) -m pytest -m thorough
 
 faults: setup ## kill workers, scheduler, triggerer and engine while runs are under way, 36 times
 	@DOCKER_RUNNER_FAULTS=36 $(PYTHON) -m pytest -s -m faults
 
 storm: setup ## let 16 processes commit to one Storage 30 times each, on SQLite and on PostgreSQL
 	@scripts/ensure_postgres.sh >/dev/null
-	@DOCKER_RUNNER_STORM_COMMITS=10 $(PYTHON) -m pytest -s tests/integration/storage/test_storm.py
+	@DOCKER_RUNNER_STORM_PROCESSES=16 DOCKER_RUNNER_STORM_COMMITS=10 $(PYTHON) -m pytest -s tests/integration/storage/test_storm.py
 
 crashes: setup ## kill processes that write to a Storage 120 times, on SQLite and on PostgreSQL
 	@scripts/ensure_postgres.sh >/dev/null

@@ -170,7 +170,7 @@ json.dump({'tags': 1, every[0]: every[0]}, open('/data/out/files/f.manifest', 'w
 
 @pytest.mark.rules("LG-22", "US-2")
 @pytest.mark.parametrize("place", PLACES)
-@pytest.mark.parametrize("end", ["", "\nsys.exit(1)"])
+@pytest.mark.parametrize("end", ["", pytest.param("\nsys.exit(1)", marks=pytest.mark.thorough)])
 def test_no_message_and_no_result_repeats_a_secret(audit: Audit, place: str, end: str) -> None:
     assert found_in(audit.run(PLACES[place] + end)) == []
 

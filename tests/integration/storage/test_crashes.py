@@ -24,7 +24,7 @@ from docker_runner.storage.base import FileQuery, StateKey
 from docker_runner.storage.lake.lake import Lake
 from docker_runner.storage.lake.location import parse_location
 
-KILLS = int(os.environ.get("DOCKER_RUNNER_CRASHES", "12"))
+KILLS = int(os.environ.get("DOCKER_RUNNER_CRASHES", "6"))
 NEVER = -1
 
 
