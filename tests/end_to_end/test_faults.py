@@ -1,6 +1,6 @@
 """Whatever is killed while a run is under way: the run ends well, its component did its work once, nothing is left.
 
-Six faults by default; ``make faults`` strikes 36 times. ``DOCKER_RUNNER_FAULTS`` is their number, and
+Four faults by default; ``make faults`` strikes 36 times. ``DOCKER_RUNNER_FAULTS`` is their number, and
 ``DOCKER_RUNNER_FAULTS_SEED`` repeats a sequence.
 """
 
@@ -34,7 +34,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning"),
 ]
 
-COUNT = int(os.environ.get("DOCKER_RUNNER_FAULTS") or 6)
+COUNT = int(os.environ.get("DOCKER_RUNNER_FAULTS") or 4)
 SEED = int(os.environ.get("DOCKER_RUNNER_FAULTS_SEED") or time.time())
 SECRET = "hunter2-hunter2-hunter2"
 # Each attempt's /data/in is made of hard links to the same loaded files. So a component can count over all attempts of

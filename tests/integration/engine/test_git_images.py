@@ -210,6 +210,7 @@ def test_a_branch_that_moved_is_built_again_and_one_that_did_not_is_not(science:
 
 
 @pytest.mark.rules("D15", "IG-29")
+@pytest.mark.thorough
 def test_another_parent_or_other_options_are_built_anew(science: Science, engine: Engine) -> None:
     first = science.prepare()
     science.define(entry_point="python3 -u /home/main.py")
@@ -229,6 +230,7 @@ def test_another_parent_or_other_options_are_built_anew(science: Science, engine
 
 
 @pytest.mark.rules("IG-20", "D15")
+@pytest.mark.thorough
 def test_without_cache_every_run_builds_anew(science: Science) -> None:
     science.define(cache=False)
     first = science.layers()
@@ -237,6 +239,7 @@ def test_without_cache_every_run_builds_anew(science: Science) -> None:
 
 
 @pytest.mark.rules("IG-24")
+@pytest.mark.thorough
 def test_master_of_runtime_is_built_without_the_engines_cache(science: Science) -> None:
     made = {}
     for branch in ("master", "other"):
@@ -371,6 +374,7 @@ def test_a_configuration_may_name_its_own_repository(science: Science, server: G
 
 
 @pytest.mark.rules("IG-23")
+@pytest.mark.thorough
 def test_a_configuration_may_name_its_own_network(science: Science) -> None:
     script = "import socket\nnames = [name for _, name in socket.if_nameindex()]\nprint('interfaces:', *names)\n"
     science.repository.commit({"main.py": script})
@@ -560,6 +564,7 @@ def test_an_image_is_built_once_when_many_processes_want_it(science: Science) ->
 
 
 @pytest.mark.rules("IG-32")
+@pytest.mark.thorough
 def test_images_that_no_run_used_for_some_days_are_removed_and_others_stay(
     science: Science, engine: Engine, build: Any
 ) -> None:
