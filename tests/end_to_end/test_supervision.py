@@ -127,7 +127,7 @@ def test_the_time_limit_holds_also_while_no_worker_is_there(running: Running) ->
     assert any("exceeded the timeout of 12 seconds" in line for line in log(running, dag, run))
 
 
-@pytest.mark.parametrize("deferred", [False, True])
+@pytest.mark.parametrize("deferred", [pytest.param(False, marks=pytest.mark.thorough), True])
 def test_marking_a_task_as_failed_stops_its_container_with_grace(running: Running, deferred: bool) -> None:
     name = f"cancelled-{deferred}".lower()
     running.installation.script(name, TRAPS)
@@ -179,6 +179,7 @@ def test_a_worker_that_is_killed_loses_no_container_and_no_line(running: Running
     assert running.installation.rows("out.c-main.killed-worker") == [{"n": "1"}]
 
 
+@pytest.mark.thorough
 def test_a_triggerer_that_is_killed_is_replaced_and_the_log_goes_on(running: Running) -> None:
     configure(running, "killed-triggerer", ticks=70)
     dag, run = running.trigger("killed-triggerer")
