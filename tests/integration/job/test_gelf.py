@@ -199,9 +199,8 @@ open('/data/out/tables/r.csv', 'w').write('n\\n1\\n')
 
 
 @pytest.mark.rules("LG-5", "EV-17")
-@pytest.mark.parametrize(
-    ("transport", "client"), [CLIENTS[0], *(pytest.param(*other, marks=pytest.mark.thorough) for other in CLIENTS[1:3])]
-)
+@pytest.mark.thorough
+@pytest.mark.parametrize(("transport", "client"), CLIENTS[:3])
 def test_after_its_worker_was_killed_a_component_sends_to_the_same_place_and_is_heard(
     installation: Installation, transport: str, client: str
 ) -> None:
