@@ -72,7 +72,7 @@ class ConfigurationDag:
         from airflow.sdk import DAG
         from airflow.sdk.definitions.param import ParamsDict
 
-        from docker_runner_airflow.operators import RETRY_POLICY
+        from docker_runner_airflow.runner_operator import RETRY_POLICY
 
         configuration, component = self.configuration, self.component
         schedule = None if configuration.is_disabled else self._schedule()

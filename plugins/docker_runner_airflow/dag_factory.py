@@ -132,7 +132,8 @@ def _error_dag(name: str, key: Key, error: str) -> DAG:
     """A DAG that shows what is wrong with its configuration and fails at once with it when it is run."""
     from airflow.sdk import DAG
 
-    from docker_runner_airflow.operators import RETRY_POLICY, BrokenOperator
+    from docker_runner_airflow.operators import BrokenOperator
+    from docker_runner_airflow.runner_operator import RETRY_POLICY
 
     dag = DAG(
         name,

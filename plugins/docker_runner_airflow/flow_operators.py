@@ -12,8 +12,8 @@ from airflow.sdk import BaseOperator, TriggerRule
 from airflow.sdk.exceptions import DagRunTriggerException, TaskDeferred
 
 from docker_runner_airflow.api_server import triggerer_runs
-from docker_runner_airflow.operators import task_states
 from docker_runner_airflow.retries import RetryWhatMayPass, StepFailed
+from docker_runner_airflow.runner_operator import task_states
 
 LOG = logging.getLogger("docker_runner")
 _LOOK_SECONDS = 5

@@ -7,7 +7,8 @@ from functools import partial
 from typing import Any
 
 from docker_runner.job.merged import MergedRun
-from docker_runner_airflow.operators import RunnerOperator, resolved_job
+from docker_runner_airflow.operators import resolved_job
+from docker_runner_airflow.runner_operator import RunnerOperator
 
 RUN_JOB = "run_job"
 

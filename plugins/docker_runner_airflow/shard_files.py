@@ -16,6 +16,7 @@ from pathlib import Path
 from docker_runner.errors import RunnerError
 from docker_runner.project.configuration import Project
 from docker_runner.project.shards import shard_count
+from docker_runner.replacing import replace_text
 from docker_runner.settings import Settings
 
 _SHARE = 0.02
@@ -78,9 +79,7 @@ class ShardFiles:
         wanted = {self.file(shard): _FILE.format(shard=shard) for shard in range(count)}
         for path, text in wanted.items():
             if not path.exists() or path.read_text() != text:
-                draft = path.with_name(f".{path.name}.{os.getpid()}")
-                draft.write_text(text)
-                draft.replace(path)
+                replace_text(path, text, mode=0o644)
         for path in there - set(wanted):
             path.unlink(missing_ok=True)
         self._stamp.touch()

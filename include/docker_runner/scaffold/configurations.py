@@ -15,6 +15,7 @@ from docker_runner.documents import read_json
 from docker_runner.errors import UserError
 from docker_runner.project.configuration import Project
 from docker_runner.project.entries import FLOW_COMPONENTS
+from docker_runner.replacing import replace_text
 
 _ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 _MANIFEST = Path(".keboola") / "manifest.json"
@@ -117,11 +118,8 @@ class NewConfiguration:
             "rows": [{"id": row, "path": row_path} for row, row_path in rows.items()],
         }
         manifest["configurations"] = [*(manifest["configurations"] or []), item]
-        # As kbc writes it; a reader never sees half of it.
-        new = file.with_name(f"{file.name}.new")
-        new.write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-        new.chmod(file.stat().st_mode & 0o777)
-        new.replace(file)
+        # As kbc writes it.
+        replace_text(file, json.dumps(manifest, indent=2, ensure_ascii=False) + "\n")
 
 
 def path_name(name: str) -> str:
