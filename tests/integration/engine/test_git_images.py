@@ -642,14 +642,17 @@ def test_what_somebody_made_of_a_built_image_or_named_is_neither_run_nor_removed
     container = engine.client.create_container(image.id)["Id"]
     derived = engine.client.commit(container, "docker-runner-test/derived", "by-hand")["Id"]
     engine.client.remove_container(container)
-    assert engine.client.inspect_image(derived)["Config"]["Labels"]["com.keboola.docker-runner.build"] == own_build
-    assert science.prepare().id == image.id
-    # Everything that is not of today is older than this; nothing is removed.
-    assert derived not in remove_unused_images(engine, timedelta(days=-2), dry_run=True)
-    mark_used(engine, image.id, own_build, today=date(2001, 1, 1))
-    engine.client.tag(image.id, "docker-runner-test/kept", "by-hand")
     try:
+        labels = engine.client.inspect_image(derived)["Config"]["Labels"]
+        assert labels["com.keboola.docker-runner.build"] == own_build
+        assert science.prepare().id == image.id
+        # Everything that is not of today is older than this; nothing is removed.
+        assert derived not in remove_unused_images(engine, timedelta(days=-2), dry_run=True)
+        mark_used(engine, image.id, own_build, today=date(2001, 1, 1))
+        engine.client.tag(image.id, "docker-runner-test/kept", "by-hand")
         assert image.id not in remove_unused_images(engine, timedelta(days=2000))
         assert engine.client.inspect_image("docker-runner-test/kept:by-hand")["Id"] == image.id
     finally:
+        # An image that others were made from cannot be removed before them.
+        engine.client.remove_image(derived, force=True)
         engine.client.remove_image("docker-runner-test/kept:by-hand")
