@@ -20,6 +20,9 @@
 | ``DOCKER_RUNNER_VAULT`` | JSON file with the values of ``{{ vault.… }}`` | ``<home>/vault.json`` |
 | ``DOCKER_RUNNER_MAX_EXPORT_BYTES`` | size of the largest table that a component may get | ``100000000000`` |
 | ``DOCKER_RUNNER_DEFER_AFTER`` | seconds until a task leaves its container to the triggerer; -1 is never | ``30`` |
+| ``DOCKER_RUNNER_API_MAX_BODY_BYTES`` | size of the largest request of the HTTP API | ``5000000`` |
+| ``DOCKER_RUNNER_API_RATE`` | requests that one caller may send to a process of the API | ``1200/minute`` |
+| ``DOCKER_RUNNER_API_ACTIONS`` | synchronous actions that a process of the API runs at a time | ``8`` |
 | ``DOCKER_RUNNER_KBC_URL`` | Keboola Storage for components that talk to it themselves | none |
 | ``DOCKER_RUNNER_KBC_TOKEN`` | token for it, given to components with ``forward_token`` only | none |
 | ``DOCKER_RUNNER_KBC_TOKEN_DESCRIPTION`` | what such components are told of the token | none |
@@ -46,6 +49,9 @@ STORAGE_TOKEN = "DOCKER_RUNNER_STORAGE_TOKEN"  # noqa: S105 - the name of a vari
 DEFAULT_MAX_EXPORT_BYTES = 100_000_000_000
 DEFAULT_DEFER_AFTER = 30.0
 DEFAULT_STORAGE_KEEP_DAYS = 7
+DEFAULT_API_MAX_BODY_BYTES = 5_000_000
+DEFAULT_API_RATE = "1200/minute"
+DEFAULT_API_ACTIONS = 8
 DEFAULT_FEATURES = ("queuev2", "artifacts", "new-native-types")
 
 
@@ -91,6 +97,9 @@ class Settings:
     max_export_bytes: int = DEFAULT_MAX_EXPORT_BYTES
     storage_keep_days: int = DEFAULT_STORAGE_KEEP_DAYS
     forwarded_token: ForwardedToken = ForwardedToken()
+    api_max_body_bytes: int = DEFAULT_API_MAX_BODY_BYTES
+    api_rate: str = DEFAULT_API_RATE
+    api_actions: int = DEFAULT_API_ACTIONS
 
     @property
     def installation(self) -> str:
@@ -130,8 +139,13 @@ class Settings:
             branch=env.get("DOCKER_RUNNER_BRANCH", ""),
             features=_features(env.get("DOCKER_RUNNER_FEATURES")),
             max_export_bytes=_max_export_bytes(env.get("DOCKER_RUNNER_MAX_EXPORT_BYTES")),
-            storage_keep_days=_keep_days(env.get("DOCKER_RUNNER_STORAGE_KEEP_DAYS")),
+            storage_keep_days=_number(env, "DOCKER_RUNNER_STORAGE_KEEP_DAYS", DEFAULT_STORAGE_KEEP_DAYS, unit="days"),
             defer_after=_defer_after(env.get("DOCKER_RUNNER_DEFER_AFTER")),
+            api_max_body_bytes=_number(
+                env, "DOCKER_RUNNER_API_MAX_BODY_BYTES", DEFAULT_API_MAX_BODY_BYTES, unit="bytes"
+            ),
+            api_rate=_rate(env.get("DOCKER_RUNNER_API_RATE")),
+            api_actions=_number(env, "DOCKER_RUNNER_API_ACTIONS", DEFAULT_API_ACTIONS, unit="actions"),
             forwarded_token=ForwardedToken(
                 token=env.get("DOCKER_RUNNER_KBC_TOKEN", ""),
                 url=env.get("DOCKER_RUNNER_KBC_URL", ""),
@@ -164,13 +178,24 @@ def _max_export_bytes(text: str | None) -> int:
     return int(text)
 
 
-def _keep_days(text: str | None) -> int:
-    """Days for which earlier states of tables are kept."""
+def _number(env: Mapping[str, str], variable: str, default: int, *, unit: str) -> int:
+    """A number of something, 1 or more."""
+    text = env.get(variable)
     if not text:
-        return DEFAULT_STORAGE_KEEP_DAYS
+        return default
     if not text.isdecimal() or int(text) == 0:
-        raise UserError(f"DOCKER_RUNNER_STORAGE_KEEP_DAYS must be a number of days, 1 or more, not {text!r}.")
+        raise UserError(f"{variable} must be a number of {unit}, 1 or more, not {text!r}.")
     return int(text)
+
+
+def _rate(text: str | None) -> str:
+    """How often one caller may call."""
+    rate = text or DEFAULT_API_RATE
+    if not re.fullmatch(r"[1-9][0-9]{0,8}/(second|minute|hour)", rate):
+        raise UserError(
+            f"DOCKER_RUNNER_API_RATE must be like {DEFAULT_API_RATE}, per second, minute or hour, not {rate!r}."
+        )
+    return rate
 
 
 def _defer_after(text: str | None) -> float | None:

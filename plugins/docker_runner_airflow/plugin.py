@@ -2,10 +2,33 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+from typing import Any
+
 from airflow.plugins_manager import AirflowPlugin
+
+URL_PREFIX = "/docker-runner"
 
 
 class DockerRunnerPlugin(AirflowPlugin):
-    """Makes Docker Runner visible under Admin > Plugins."""
+    """Serves the HTTP API, and makes Docker Runner visible under Admin > Plugins."""
 
     name = "docker_runner"
+    external_views = [  # noqa: RUF012 - as Airflow's own class has it
+        {
+            "name": "Docker Runner API",
+            "href": f"{URL_PREFIX}/docs",
+            "destination": "nav",
+            "category": "browse",
+            "url_route": "docker-runner-api",
+        }
+    ]
+
+    @cached_property
+    def fastapi_apps(self) -> list[Any]:  # type: ignore[override]
+        """The HTTP API; made when the API server asks for it, and nowhere else."""
+        from docker_runner.settings import Settings
+        from docker_runner_airflow.api.application import create_application
+
+        app = create_application(Settings.from_environment())
+        return [{"app": app, "url_prefix": URL_PREFIX, "name": "Docker Runner"}]

@@ -1,0 +1,48 @@
+"""The application that Airflow's API server mounts: its calls, and what stands before them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fastapi import FastAPI
+from fastapi.middleware.cors import CORSMiddleware
+
+from docker_runner_airflow.api import documentation, health
+from docker_runner_airflow.api.callers import Authentication
+from docker_runner_airflow.api.errors import EveryErrorAnswered, add_error_handlers
+from docker_runner_airflow.api.limits import BodyLimit, RateLimit
+
+if TYPE_CHECKING:
+    from docker_runner.settings import Settings
+
+# Those of a development branch first: ``/branch/…`` must not be taken for a component of that name.
+ROUTERS = (health.router,)
+
+
+def create_application(settings: Settings) -> FastAPI:
+    """Make the application.
+
+    Args:
+        settings: of this installation.
+    """
+    app = FastAPI(
+        title=documentation.TITLE,
+        version=documentation.version(),
+        description=documentation.DESCRIPTION,
+        docs_url=None,
+        redoc_url=None,
+    )
+    app.state.settings = settings
+    for router in ROUTERS:
+        app.include_router(router)
+    documentation.add(app)
+    add_error_handlers(app)
+    # The last one added is the first that a request meets.
+    app.add_middleware(Authentication, settings=settings, rate=RateLimit(settings.api_rate))
+    app.add_middleware(BodyLimit, most_bytes=settings.api_max_body_bytes)
+    app.add_middleware(EveryErrorAnswered)
+    # Without credentials of the browser: pages of others can call only with a token of their own (API-4).
+    app.add_middleware(
+        CORSMiddleware, allow_origins=["*"], allow_methods=["GET", "POST"], allow_headers=["*"], max_age=3600
+    )
+    return app
