@@ -6,7 +6,6 @@ import logging
 import uuid
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.sdk import BaseOperator
@@ -18,6 +17,7 @@ from docker_runner.settings import Settings
 from docker_runner_airflow import api_server
 from docker_runner_airflow.assets import tell_written
 from docker_runner_airflow.retries import RetryWhatMayPass, StepFailed
+from docker_runner_airflow.tools import airflow_tools
 
 if TYPE_CHECKING:
     from docker_runner.job.tools import Tools
@@ -146,17 +146,7 @@ class RunnerOperator(BaseOperator):
 
     def tools(self) -> Tools:
         """Storage, engine and keys of this worker; logs go to the task's log."""
-        from docker_runner.job.tools import Tools
-        from docker_runner_airflow.hooks import encryption_keys, registry_login, storage_token
-
-        settings = Settings.from_environment()
-        return Tools(
-            settings,
-            log=LOG,
-            registry_login=partial(registry_login, settings),
-            installation_token=partial(storage_token, settings),
-            keys=partial(encryption_keys, settings),
-        )
+        return airflow_tools(Settings.from_environment(), log=LOG)
 
     def job_id(self, context: Mapping[str, Any]) -> str:
         """Identity of the run in names of folders and containers."""

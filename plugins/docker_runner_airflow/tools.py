@@ -1,0 +1,31 @@
+"""What the steps work with, as Airflow's users have configured it: the same for tasks and for the HTTP API."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import logging
+
+    from docker_runner.job.tools import Tools
+    from docker_runner.settings import Settings
+
+
+def airflow_tools(settings: Settings, *, log: logging.Logger) -> Tools:
+    """Storage, engine and keys of this process; each is opened when it is first used.
+
+    Args:
+        settings: where this installation keeps things.
+        log: where messages for people go.
+    """
+    from docker_runner.job.tools import Tools
+    from docker_runner_airflow.hooks import encryption_keys, registry_login, storage_token
+
+    return Tools(
+        settings,
+        log=log,
+        registry_login=partial(registry_login, settings),
+        installation_token=partial(storage_token, settings),
+        keys=partial(encryption_keys, settings),
+    )
