@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
+import select
 import socket
 import threading
 import time
@@ -31,7 +32,8 @@ _READ_BYTES = 64 * 1024
 _MOST_CONNECTIONS = 64
 # Datagrams are kept by the kernel while others are read; without room they are lost.
 _DATAGRAM_ROOM = 4 * 2**20
-_IDENTIFY_SECONDS = 0.1
+# A container that lives shorter than that is not told from others.
+_IDENTIFY_SECONDS = 0.02
 # After the container has ended: until nothing more comes of what it had sent, and at most.
 _QUIET_SECONDS = 0.3
 _DRAIN_SECONDS = 10.0
@@ -88,6 +90,7 @@ class GelfServer:
         self._transport = transport
         self._reader = reader
         self._identify = identify
+        self._runs_already = bool(port)
         self._socket = _listening(transport, address, (port,) if port else PORTS)
         self.address, self.port = self._socket.getsockname()[:2]
         self._sender: Sender | None = None
@@ -103,6 +106,9 @@ class GelfServer:
 
     async def start(self) -> None:
         """Take messages from now on."""
+        if self._runs_already:
+            # It may end before anybody else comes to ask.
+            await self._look_for_sender()
         self._spawn(self._find_sender())
         if self._transport is Transport.UDP:
             self._spawn(self._datagrams())
@@ -117,6 +123,8 @@ class GelfServer:
             if now - self._last > (_QUIET_SECONDS if self._connections else _QUIET_SECONDS / 3):
                 break
             await asyncio.sleep(0.01)
+        if self._sender is None and self._something_came():
+            self._reader.drop("GELF messages were lost: the container had ended before it was known whose they are.")
         asyncio.get_running_loop().remove_reader(self._socket)
         for task in self._tasks:
             task.cancel()
@@ -124,6 +132,13 @@ class GelfServer:
         for connection in self._connections:
             connection.close()  # of a task that was cancelled before it began
         self.close()
+
+    def _something_came(self) -> bool:
+        """Whether the kernel holds something that can be read, be it an end or a new connection."""
+        waiting = select.poll()
+        for readable in (self._socket, *self._connections):
+            waiting.register(readable, select.POLLIN)
+        return bool(waiting.poll(0))
 
     def close(self) -> None:
         """Give the port back; for a server that was not started."""
@@ -136,12 +151,15 @@ class GelfServer:
 
     async def _find_sender(self) -> None:
         while self._sender is None:
-            try:
-                self._sender = await asyncio.to_thread(self._identify)
-            except ApplicationError as error:
-                logger.warning("%s", error)
+            await self._look_for_sender()
             await asyncio.sleep(0 if self._sender else _IDENTIFY_SECONDS)
         self._known.set()
+
+    async def _look_for_sender(self) -> None:
+        try:
+            self._sender = await asyncio.to_thread(self._identify)
+        except ApplicationError as error:
+            logger.warning("%s", error)
 
     async def _is_sender(self, peer: str) -> bool:
         """Whether this address may send; until the container runs nobody knows."""

@@ -96,6 +96,28 @@ def test_messages_over_tcp_are_taken_up_to_the_last_one_in_their_order(server: S
     assert server.texts == [*(f"m{number}" for number in range(500)), "last, without an end"]
 
 
+def test_messages_of_a_container_that_ended_before_it_was_known_are_said_to_be_lost(server: Server) -> None:
+    with server.running("tcp", identify=lambda: None), server.connect() as client:
+        client.sendall(message("nobody") + b"\0")
+        time.sleep(0.1)
+    assert server.messages == []
+    assert any("were lost" in notice for notice in server.notices)
+
+
+def test_a_container_that_runs_already_is_known_before_the_server_is_waited_for(server: Server) -> None:
+    known = threading.Event()
+
+    def identify() -> Sender:
+        time.sleep(0.3)
+        known.set()
+        return Sender(CONTAINER, frozenset({HERE}))
+
+    with server.running("tcp"):
+        pass
+    with server.running("tcp", identify=identify, port=server.address[1]):
+        assert known.is_set()
+
+
 def test_messages_over_udp_that_lie_waiting_when_the_container_ends_are_taken(server: Server) -> None:
     released = threading.Event()
 
