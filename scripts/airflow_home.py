@@ -31,6 +31,8 @@ DEFAULT_PORT = 8080
 TASK_GRACE_SECONDS = 7.0
 """Time for running tasks to stop their containers; Airflow itself gives them five seconds."""
 PROCESS_GRACE_SECONDS = 4.0
+PARTS = ("scheduler", "dag-processor", "triggerer")
+"""What runs beside the API server."""
 
 
 class AirflowStartError(Exception):
@@ -45,11 +47,13 @@ class Status:
         url: where its UI and API are; empty when it is not running.
         pid: the process that is the parent of all others; 0 when nothing runs.
         components: state of each component as the API reports it; empty when it does not answer.
+        needed: the components without which it does not count as healthy.
     """
 
     url: str = ""
     pid: int = 0
     components: Mapping[str, str] = field(default_factory=dict)
+    needed: tuple[str, ...] = ("metadatabase", "scheduler", "dag_processor")
 
     @property
     def running(self) -> bool:
@@ -59,7 +63,7 @@ class Status:
     @property
     def healthy(self) -> bool:
         """Whether a run that is triggered now would start at once."""
-        return all(self.components.get(name) == "healthy" for name in ("metadatabase", "scheduler", "dag_processor"))
+        return all(self.components.get(name) == "healthy" for name in self.needed)
 
 
 @dataclass(frozen=True)
@@ -73,6 +77,7 @@ class LocalAirflow:
         port: port of the UI and API; 0 takes any that is free.
         fixed_port: whether a port that is taken is an error; otherwise the next free one is used.
         environment: variables that win over everything else.
+        parts: what runs beside the API server; without a scheduler, runs that are started stay queued.
     """
 
     home: Path
@@ -81,6 +86,7 @@ class LocalAirflow:
     port: int = 0
     fixed_port: bool = False
     environment: Mapping[str, str] = field(default_factory=dict)
+    parts: tuple[str, ...] = PARTS
 
     @classmethod
     def of_repository(cls) -> LocalAirflow:
@@ -117,7 +123,9 @@ class LocalAirflow:
         pid, port = self._record()
         url = f"http://127.0.0.1:{port}"
         # Without their parent nobody starts again what dies, so what is left does not count as healthy.
-        return Status(url=url, pid=pid, components=health(url) if processes.alive(pid) else {})
+        # Nothing waits for the triggerer.
+        needed = ("metadatabase", *(part.replace("-", "_") for part in self.parts if part != "triggerer"))
+        return Status(url=url, pid=pid, components=health(url) if processes.alive(pid) else {}, needed=needed)
 
     def api(self) -> AirflowApi:
         """A client of its REST API, as administrator.
@@ -210,7 +218,7 @@ class LocalAirflow:
         write_secrets(self.home, environment["AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS"])
         with self.log_file("server").open("ab") as log:
             server = subprocess.Popen(
-                [sys.executable, str(SERVER), str(lock)],
+                [sys.executable, str(SERVER), str(lock), *self.parts],
                 cwd=REPOSITORY,
                 env=environment,
                 stdin=subprocess.DEVNULL,

@@ -4,8 +4,8 @@ Four ``airflow ...`` commands would import the same two seconds of Python four t
 share, then forks them; what runs in each fork is the ordinary Airflow command. The process stays as their parent and
 starts again what has died.
 
-Started by :mod:`airflow_local` with the environment set and its standard output going to a log file; not meant to be
-called by hand.
+Started by :mod:`airflow_home` with the environment set, its standard output going to a log file, and what is to run
+beside the API server as arguments; not meant to be called by hand.
 """
 
 from __future__ import annotations
@@ -39,12 +39,14 @@ class Server:
     Args:
         home: Airflow's home.
         port: where the API server listens.
+        parts: what runs beside the API server.
         children: component of each process id.
         due: components to be started, with the earliest time (monotonic seconds).
     """
 
     home: Path
     port: int
+    parts: tuple[str, ...]
     children: dict[int, str] = field(default_factory=dict)
     due: dict[str, float] = field(default_factory=dict)
 
@@ -56,9 +58,10 @@ class Server:
         # The API server has most to do before it answers, so it begins while the database is made.
         self.start("api-server")
         prepare_database(self.home)
-        self.start("scheduler")
-        self.start("dag-processor")
-        triggerer_started = False
+        for part in self.parts:
+            if part != "triggerer":
+                self.start(part)
+        triggerer_started = "triggerer" not in self.parts
         while True:
             self._bury()
             self._start_due()
@@ -222,4 +225,6 @@ if __name__ == "__main__":
     gc.disable()
     # The lock says that this server lives. Forks keep it, programs that tasks start do not.
     os.set_inheritable(int(sys.argv[1]), False)
-    Server(home=Path(os.environ["AIRFLOW_HOME"]), port=int(os.environ["AIRFLOW__API__PORT"])).run()
+    Server(
+        home=Path(os.environ["AIRFLOW_HOME"]), port=int(os.environ["AIRFLOW__API__PORT"]), parts=tuple(sys.argv[2:])
+    ).run()
