@@ -42,18 +42,18 @@ class MergedOperator(RunnerOperator):
     def work(self, context: Mapping[str, Any]) -> dict[str, Any]:
         """Do what an earlier attempt has not done."""
         ti, tools = context["ti"], self.tools()
-        resolve = partial(
-            resolved_job,
-            context,
-            tools,
-            component_id=self.component_id,
-            config_id=self.config_id,
-            branch=self.branch,
-            asked=context["params"] if self.asked is None else self.asked,
-            job_id=self.job_id(context),
-        )
+        resolve = partial(resolved_job, context, tools, job_id=self.job_id(context), **self.what(context))
         is_last = ti.try_number > ti.max_tries
         return MergedRun(resolve, self.workspace(context), tools, self.following, is_last).run()
+
+    def what(self, context: Mapping[str, Any]) -> dict[str, Any]:
+        """What is run, and how, as :func:`docker_runner_airflow.operators.resolved_job` takes it."""
+        return {
+            "component_id": self.component_id,
+            "config_id": self.config_id,
+            "branch": self.branch,
+            "asked": context["params"] if self.asked is None else self.asked,
+        }
 
     def written(self, manifest: Mapping[str, Any]) -> list[Mapping[str, Any]]:
         """The tables of all rows."""

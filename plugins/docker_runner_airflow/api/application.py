@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 
-from docker_runner_airflow.api import documentation, health
+from docker_runner_airflow.api import documentation, health, run_calls
 from docker_runner_airflow.api.callers import Authentication
 from docker_runner_airflow.api.errors import EveryErrorAnswered, add_error_handlers
 from docker_runner_airflow.api.limits import BodyLimit, RateLimit
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from docker_runner.settings import Settings
 
 # Those of a development branch first: ``/branch/…`` must not be taken for a component of that name.
-ROUTERS = (health.router,)
+ROUTERS = (health.router, run_calls.router)
 
 
 def create_application(settings: Settings) -> FastAPI:

@@ -29,12 +29,17 @@ class Body(BaseModel):
     def _known_attributes(cls, value: Any) -> Any:
         """Refuse unknown attributes, and say which there are (API-31)."""
         if isinstance(value, dict):
+            cls.check_first(value)
             known = {name for key, field in cls.model_fields.items() for name in (key, field.alias) if name}
             unknown = [str(key)[:_SHOWN] for key in value if key not in known]
             if unknown:
                 shown = {"unknown": ", ".join(unknown[:5]), "known": ", ".join(_names(cls))}
                 raise PydanticCustomError("unknown", "Unknown attribute {unknown}; allowed are {known}", shown)
         return value
+
+    @classmethod
+    def check_first(cls, value: dict[str, Any]) -> None:
+        """Check what must be told before an unknown attribute is."""
 
 
 def _names(model: type[BaseModel]) -> list[str]:

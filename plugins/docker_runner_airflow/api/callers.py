@@ -61,11 +61,18 @@ class Caller:
         Raises:
             ApiError: 403 for a user; 400 for a token that may only read (API-32).
         """
-        if self.token:
-            if self.token.permissions.read_only:
-                raise ApiError(400, f"The Storage {self.token.title} may only read: it cannot start jobs.")
-        elif not self.may(dag_id, "POST", of_run=True):
+        self.refuse_if_read_only()
+        if self.token is None and not self.may(dag_id, "POST", of_run=True):
             raise ApiError(403, f"You may not trigger the DAG {dag_id}: ask for this permission in Airflow.")
+
+    def refuse_if_read_only(self) -> None:
+        """Refuse a token that may only read.
+
+        Raises:
+            ApiError: 400 (API-32).
+        """
+        if self.token and self.token.permissions.read_only:
+            raise ApiError(400, f"The Storage {self.token.title} may only read: it cannot start jobs.")
 
     def may(self, dag_id: str, method: str, *, of_run: bool) -> bool:
         """Whether a user may do something with a DAG or its runs; always False for a token.

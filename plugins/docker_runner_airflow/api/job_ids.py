@@ -1,0 +1,85 @@
+"""Ids of jobs: how those that the API starts are called, and which DAG run a job is."""
+
+from __future__ import annotations
+
+import re
+import secrets
+import time
+from typing import TYPE_CHECKING
+
+from docker_runner.errors import RunnerError
+from docker_runner.project.configuration import Project
+from docker_runner.project.dag_ids import by_dag_id, only_key
+from docker_runner.project.entries import FLOW_COMPONENTS
+from docker_runner.settings import Settings
+from docker_runner_airflow.jobs_dag import JOBS_DAG
+
+if TYPE_CHECKING:
+    from airflow.models import DagRun
+    from sqlalchemy.orm import Session
+
+_PREFIX = "api-"
+# Base 32 without letters that look like others; in the order of their values, so that later ids sort behind.
+_DIGITS = "0123456789abcdefghjkmnpqrstvwxyz"
+_BITS, _TIME_DIGITS, _RANDOM_DIGITS = 5, 10, 16
+_OWN = re.compile(rf"{_PREFIX}[{_DIGITS}]{{{_TIME_DIGITS + _RANDOM_DIGITS}}}")
+_LARGEST_ROW = 2**31 - 1
+
+
+def new_run_id() -> str:
+    """An id for a run that the API starts: its time in milliseconds, then 80 bits by chance."""
+    milliseconds = time.time_ns() // 1_000_000
+    return _PREFIX + _written(milliseconds, _TIME_DIGITS) + _written(secrets.randbits(80), _RANDOM_DIGITS)
+
+
+def _written(number: int, digits: int) -> str:
+    mask = 2**_BITS - 1
+    return "".join(_DIGITS[number >> (_BITS * place) & mask] for place in reversed(range(digits)))
+
+
+def job_id_of(dag_run: DagRun) -> str:
+    """The job id of a DAG run: its own id when the API has started it, else its number (LC-86)."""
+    return dag_run.run_id if _OWN.fullmatch(dag_run.run_id) else str(dag_run.id)
+
+
+def find_run(session: Session, job_id: str, settings: Settings | None = None) -> DagRun | None:
+    """The DAG run of a job; None when there is none among those that run configurations, or not exactly one.
+
+    Args:
+        session: of Airflow's database.
+        job_id: see :func:`job_id_of`.
+        settings: have the project; the environment's by default.
+    """
+    from airflow.models import DagRun
+    from sqlalchemy import select
+
+    if _OWN.fullmatch(job_id):
+        wanted = DagRun.run_id == job_id
+    elif re.fullmatch(r"[1-9][0-9]{0,9}", job_id) and int(job_id) <= _LARGEST_ROW:
+        wanted = DagRun.id == int(job_id)
+    else:
+        return None
+    found = session.scalars(select(DagRun).where(wanted).limit(10)).all()
+    ours = [run for run in found if job_id_of(run) == job_id and is_ours(run.dag_id, settings)]
+    return ours[0] if len(ours) == 1 else None
+
+
+def is_ours(dag_id: str, settings: Settings | None = None) -> bool:
+    """Whether a DAG runs configurations or flows of the project.
+
+    Args:
+        dag_id: a DAG's id.
+        settings: have the project; the environment's by default.
+    """
+    if dag_id == JOBS_DAG:
+        return True
+    settings = settings or Settings.from_environment()
+    try:
+        project = Project(settings.project, branch=settings.branch)
+        key = only_key(dag_id, project.branch)
+        if key and (key in project.flows() if key[0] in FLOW_COMPONENTS else project.has(key)):
+            return True
+        return dag_id in by_dag_id(project.runnable(), project.branch)
+    except RunnerError:
+        # A project that cannot be read has nothing to show.
+        return False

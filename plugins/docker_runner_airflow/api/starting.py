@@ -1,0 +1,274 @@
+"""Starts jobs: which DAG a job runs as, who may start it, and what of it may be stored."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from docker_runner.documents import scalar_text, walk_secrets
+from docker_runner.encryption import Encryptor, Scope
+from docker_runner.encryption_keys import encryptor_of
+from docker_runner.errors import ConfigurationError, RunnerError
+from docker_runner.project.component import ComponentRegistry
+from docker_runner.project.configuration import Project
+from docker_runner.project.core_files import read_meta
+from docker_runner.project.dag_ids import dag_id
+from docker_runner_airflow.api.errors import ApiError
+from docker_runner_airflow.api.job_ids import new_run_id
+from docker_runner_airflow.hooks import encryption_keys
+from docker_runner_airflow.jobs_dag import JOBS_DAG, conf_of
+
+if TYPE_CHECKING:
+    from airflow.models import DagModel, DagRun
+    from sqlalchemy.orm import Session
+
+    from docker_runner.settings import Settings
+    from docker_runner_airflow.api.callers import Caller
+
+FORCE_RUN = "forceRun"
+# Those that the DAG of a configuration is asked for; the others run as the DAG that takes any configuration.
+_OWN_DAG_MODES = ("run", FORCE_RUN)
+_LONGEST_MESSAGE = 500
+# A run is due when the database's clock has passed its time, and SQLite's clock ticks in full seconds.
+_DUE_BEFORE = timedelta(seconds=2)
+
+
+@dataclass(frozen=True)
+class NewJob:
+    """A job that is to be started.
+
+    Attributes:
+        component: a component that is registered, or none in the mode ``sandbox``.
+        config: id of a stored configuration; may be empty.
+        branch: folder or id of a branch; empty for the one that this installation runs.
+        mode: one of :data:`docker_runner.job.request.MODES`.
+        config_data: a configuration that comes with the request.
+        rows: ids of rows; empty for all. What is no id is left to the job to refuse (API-31).
+        asked: what else is asked for, with the keys of a :class:`docker_runner.job.request.JobRequest`.
+        parent: run id of what the job is part of (LC-86).
+        api: what the API keeps of the request.
+        after: when it starts; None is now.
+        deduplication_id: while a job with this id is not finished no other one is started.
+    """
+
+    component: str
+    config: str = ""
+    branch: str = ""
+    mode: str = "run"
+    config_data: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    rows: Sequence[Any] = ()
+    asked: Mapping[str, Any] = field(default_factory=dict)
+    parent: str = ""
+    api: Mapping[str, Any] = field(default_factory=dict)
+    after: datetime | None = None
+    deduplication_id: str = ""
+
+
+@dataclass(frozen=True)
+class Started:
+    """The DAG run of a job.
+
+    Attributes:
+        run: it is detached from its session.
+        is_new: it was started by this request.
+    """
+
+    run: DagRun
+    is_new: bool = True
+
+
+def refuse_unknown_component(component_id: str, settings: Settings) -> None:
+    """Refuse a component that is not registered (API-31).
+
+    Raises:
+        ApiError: 400.
+    """
+    registry = ComponentRegistry(settings.components)
+    if component_id not in registry.ids():
+        raise ApiError(400, f"The component {component_id!r} was not found: no such component is registered here.")
+
+
+def start(job: NewJob, caller: Caller, settings: Settings) -> Started:
+    """Start a job.
+
+    Args:
+        job: what is to be started.
+        caller: who starts it.
+        settings: of this installation.
+
+    Raises:
+        ApiError: 400, the branch is unknown, the configuration disabled (LC-84), Airflow refuses the values, or the
+            token may only read (API-32); 403, the caller may not trigger a DAG of the job; 409, the DAG is paused or
+            unknown, or the deduplication id is in use by somebody else.
+    """
+    from airflow.utils.session import create_session
+
+    project = _project(settings, job.branch)
+    own = _own_dag(job, project, settings)
+    _refuse_disabled(job, project)
+    # Airflow looks for runs with the same id in the thread's own session, and closes it.
+    with create_session(scoped=False) as session:
+        dags = {dag: model for dag in (own, JOBS_DAG) if dag and (model := _current(session, dag))}
+        target = own if own in dags and _fits(job, project) else JOBS_DAG
+        for dag in dict.fromkeys((target, *dags.keys() - {JOBS_DAG})):
+            caller.refuse_unless_may_run(dag)
+        if job.deduplication_id and (run := _unfinished(session, job.deduplication_id, caller)):
+            return Started(run, is_new=False)
+        _refuse_stopped(target, dags.get(target))
+        return Started(_trigger(session, target, _conf(job, caller, project, settings, target=target), job, caller))
+
+
+def _project(settings: Settings, branch: str) -> Project:
+    """The project, with the branch that is asked for."""
+    if not branch:
+        return Project(settings.project, branch=settings.branch)
+    try:
+        return Project(settings.project, branch=branch)
+    except RunnerError:
+        # Whatever is wrong with the project itself is told as it is.
+        Project(settings.project, branch=settings.branch)
+        raise ApiError(400, f"There is no branch {branch!r} in the project.") from None
+
+
+def _own_dag(job: NewJob, project: Project, settings: Settings) -> str:
+    """Id of the DAG that a stored configuration has, if Airflow has read it; empty when it has none."""
+    if not job.config or not project.has((job.component, job.config)):
+        return ""
+    if job.branch and project.branch != Project(settings.project, branch=settings.branch).branch:
+        return ""
+    return dag_id(job.component, job.config, project.branch)
+
+
+def _refuse_disabled(job: NewJob, project: Project) -> None:
+    """Refuse a stored configuration that is disabled; what else is wrong with it is the job's own error (API-35)."""
+    key = job.component, job.config
+    if job.mode == FORCE_RUN or job.config_data or not project.has(key):
+        return
+    with suppress(ConfigurationError):
+        if read_meta(project.entry(*key).folder).get("isDisabled", False):
+            raise ApiError(400, f"The configuration {'/'.join(key)} is disabled: enable it, or use the mode forceRun.")
+
+
+def _fits(job: NewJob, project: Project) -> bool:
+    """Whether the DAG of a stored configuration can run a job: it has tasks for its rows only."""
+    if job.mode not in _OWN_DAG_MODES or job.config_data:
+        return False
+    return not job.rows or bool(_known_rows(job, project))
+
+
+def _known_rows(job: NewJob, project: Project) -> list[str]:
+    """The rows that are asked for and exist (RW-6)."""
+    wanted = {scalar_text(row) for row in job.rows if not isinstance(row, Mapping | list)}
+    return [row_id for row_id, _ in project.entry(job.component, job.config).rows if row_id in wanted]
+
+
+def _current(session: Session, dag: str) -> DagModel | None:
+    """What Airflow knows of a DAG; None when it does not know it, or not any more."""
+    from airflow.models import DagModel
+
+    model = session.get(DagModel, dag)
+    return model if model and not model.is_stale else None
+
+
+def _refuse_stopped(dag: str, model: DagModel | None) -> None:
+    """Refuse a DAG whose run would wait for ever."""
+    if model is None:
+        raise ApiError(
+            409,
+            f"Airflow does not know the DAG {JOBS_DAG}, which runs this job: has dags/jobs.py been read? A file with "
+            "`from docker_runner_airflow.jobs_dag import jobs_dag` and `dag = jobs_dag()` in the DAGs folder makes it.",
+        )
+    if model.is_paused:
+        raise ApiError(409, f"The DAG {dag} is paused, the job would wait for ever: switch it on in Airflow.")
+
+
+def _conf(job: NewJob, caller: Caller, project: Project, settings: Settings, *, target: str) -> dict[str, Any]:
+    """What the run is asked with; its secrets are ciphers (EN-13)."""
+    is_own = target != JOBS_DAG
+    asked = {
+        **job.asked,
+        "mode": job.mode,
+        "rows": _known_rows(job, project) if is_own and job.rows else list(job.rows),
+        "parent_run_id": job.parent,
+        "api": dict(job.api),
+        **_sealed(job, caller, project, settings),
+    }
+    asked = {name: value for name, value in asked.items() if value not in ("", [], {}, None)}
+    return asked if is_own else conf_of(job.component, job.config, job.branch, asked)
+
+
+def _sealed(job: NewJob, caller: Caller, project: Project, settings: Settings) -> dict[str, Any]:
+    """The configuration that came with the job, and the caller's token, readable by the job's component only."""
+    has_secrets = any(True for _ in walk_secrets(job.config_data))
+    if not has_secrets and caller.presented is None:
+        return {"config_data": dict(job.config_data)}
+    encryptor: Encryptor = encryptor_of(settings, given=encryption_keys(settings), create=True)
+    scope = Scope(job.component, project.id)
+    sealed = {"config_data": encryptor.encrypt(job.config_data, scope)}
+    if caller.presented:
+        sealed["storage_token"] = encryptor.encrypt_value(caller.presented.secret, scope)
+    return sealed
+
+
+def _trigger(session: Session, dag: str, conf: dict[str, Any], job: NewJob, caller: Caller) -> DagRun:
+    from airflow.api.common.trigger_dag import trigger_dag
+    from airflow.exceptions import DagNotFound, ParamValidationError
+    from airflow.utils.types import DagRunTriggeredByType
+
+    due = job.after
+    if due is None and session.get_bind().dialect.name == "sqlite":
+        due = datetime.now(UTC) - _DUE_BEFORE
+    try:
+        run = trigger_dag(
+            dag,
+            triggered_by=DagRunTriggeredByType.REST_API,
+            triggering_user_name=caller.name,
+            run_after=due,
+            run_id=new_run_id(),
+            conf=conf,
+            session=session,
+        )
+    except ParamValidationError as error:
+        # After its first line follows the whole schema.
+        raise ApiError(400, f"{str(error).splitlines()[0][:_LONGEST_MESSAGE]} (asked by the DAG {dag})") from None
+    except DagNotFound:
+        run = None
+    if run is None:
+        raise ApiError(409, f"Airflow has not read the DAG {dag} yet: try again in a moment.")
+    session.flush()
+    return run
+
+
+def _unfinished(session: Session, deduplication_id: str, caller: Caller) -> DagRun | None:
+    """The job that is not finished and has a deduplication id; until the session ends no other request looks for one.
+
+    Raises:
+        ApiError: 409, it is not the caller's to see.
+    """
+    from airflow.models import DagModel, DagRun
+    from airflow.utils.state import DagRunState
+    from sqlalchemy import select, update
+
+    # Whoever comes second waits here until the first one's run is there; every database can lock a row like this.
+    lock = update(DagModel).where(DagModel.dag_id == JOBS_DAG).values(is_paused=DagModel.is_paused)
+    if not session.execute(lock, execution_options={"synchronize_session": False}).rowcount:  # type: ignore[attr-defined]
+        _refuse_stopped(JOBS_DAG, None)
+    run: DagRun | None = session.scalars(
+        select(DagRun)
+        .where(DagRun.state.in_((DagRunState.QUEUED, DagRunState.RUNNING)))
+        .where(DagRun.conf["api"]["deduplication_id"].as_string() == deduplication_id)
+        .order_by(DagRun.id)
+        .limit(1)
+    ).first()
+    if run and not _may_see(run, caller):
+        raise ApiError(409, "An unfinished job has this deduplicationId, and it is not yours to see: use another one.")
+    return run
+
+
+def _may_see(run: DagRun, caller: Caller) -> bool:
+    if caller.token:
+        return caller.sees_all_jobs or run.triggering_user_name == caller.name
+    return caller.may(run.dag_id, "GET", of_run=True)

@@ -1,0 +1,46 @@
+"""A whole run of whatever its DAG run asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from docker_runner.documents import scalar_text
+from docker_runner.errors import UserError
+from docker_runner.settings import Settings
+from docker_runner_airflow.jobs_dag import WHAT
+from docker_runner_airflow.merged_operator import MergedOperator
+
+
+class JobOperator(MergedOperator):
+    """All steps of the configuration that the DAG run's conf names or brings, one after the other."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(component_id="", config_id="", branch="", **kwargs)
+
+    def what(self, context: Mapping[str, Any]) -> dict[str, Any]:
+        """What the conf says.
+
+        Raises:
+            UserError: it names no component, or not as a text.
+        """
+        asked = dict(context["params"])
+        component_id, config_id, branch = (_text(name, asked.pop(name, None)) for name in WHAT)
+        if not component_id and asked.get("mode") != "sandbox":
+            raise UserError(
+                'The run\'s conf must name a component: {"component": "sample.daily-delays", "config": "new-york"}, '
+                "or config_data in place of config."
+            )
+        return {
+            "component_id": component_id,
+            "config_id": config_id,
+            "branch": branch or Settings.from_environment().branch,
+            "asked": asked,
+        }
+
+
+def _text(name: str, value: Any) -> str:
+    if isinstance(value, Mapping | list):
+        kind = "map" if isinstance(value, Mapping) else "list"
+        raise UserError(f"{name} in the run's conf must be a text, not a {kind}.")
+    return scalar_text(value)

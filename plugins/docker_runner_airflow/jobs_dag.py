@@ -1,0 +1,78 @@
+"""The DAG that runs any configuration: jobs that the HTTP API starts need not wait until Airflow has read a new DAG.
+
+A DAG file needs two lines::
+
+    from docker_runner_airflow.jobs_dag import jobs_dag
+
+    dag = jobs_dag()
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from docker_runner_airflow.assets import tables_at_run_time
+from docker_runner_airflow.configuration_dag import RETRIES, START
+from docker_runner_airflow.retries import FIRST_DELAY
+
+if TYPE_CHECKING:
+    from airflow.sdk import DAG
+
+JOBS_DAG = "docker_runner_jobs"
+WHAT = ("component", "config", "branch")
+"""The keys of a run's conf that say what is run; the others are those of a request."""
+
+# Jobs that bring their configuration never wait for each other (LC-11): what is free in Airflow is the only limit.
+_AS_MANY_AS_COME = 100_000
+_DOCUMENTATION = """# Jobs
+Runs any component with any configuration. The HTTP API starts these runs: for configurations that come with the
+request, for debug jobs, and for configurations that have no DAG here. They can be started by hand as well, with a JSON
+document of
+
+- `component`: id of a registered component,
+- `config`: id of a stored configuration of it, `config_data`: a whole configuration to run instead, or both: then the
+  results belong to the stored one,
+- `branch`: folder or id of a branch of the project; without it the one that this installation runs,
+- and what the forms of configurations ask for: `mode`, `tag`, `rows`, `variables`, `values`, …
+
+for example `{"component": "sample.daily-delays", "config": "new-york", "mode": "debug"}`. Airflow keeps and shows it:
+secrets in it must be ciphers.
+"""
+
+
+def jobs_dag() -> DAG:
+    """The DAG: without a schedule, and never paused by itself."""
+    from airflow.sdk import DAG
+
+    from docker_runner_airflow.job_operator import JobOperator
+    from docker_runner_airflow.runner_operator import RETRY_POLICY
+
+    dag = DAG(
+        JOBS_DAG,
+        dag_display_name="Docker Runner: jobs",
+        description="Runs any configuration; the HTTP API starts it.",
+        doc_md=_DOCUMENTATION,
+        tags=["jobs"],
+        schedule=None,
+        start_date=START,
+        catchup=False,
+        max_active_runs=_AS_MANY_AS_COME,
+        max_active_tasks=_AS_MANY_AS_COME,
+        is_paused_upon_creation=False,
+        default_args={"retries": RETRIES, "retry_policy": RETRY_POLICY, "retry_delay": FIRST_DELAY},
+    )
+    JobOperator(dag=dag, outlets=[tables_at_run_time(JOBS_DAG)])
+    return dag
+
+
+def conf_of(component_id: str, config_id: str, branch: str, asked: Mapping[str, Any]) -> dict[str, Any]:
+    """The conf of a run.
+
+    Args:
+        component_id: the component.
+        config_id: a stored configuration; may be empty.
+        branch: folder or id of a branch; empty for the one that the installation runs.
+        asked: how, with the keys of a request.
+    """
+    return {**asked, **dict(zip(WHAT, (component_id, config_id, branch), strict=True))}
