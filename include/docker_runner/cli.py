@@ -188,7 +188,8 @@ def validate(
     for project, key in wanted.configurations:
         found = check_configuration(project, registry, key, settings=settings)
         checked.append(found)
-    print(json.dumps(as_document(checked), indent=2) if as_json else as_text(checked))
+    found_all = checked, wanted.unnamed
+    print(json.dumps(as_document(*found_all), indent=2) if as_json else as_text(*found_all))
     if any(item.problems for item in checked):
         raise typer.Exit(USER_ERROR)
 

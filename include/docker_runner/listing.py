@@ -16,7 +16,7 @@ from docker_runner.project.flow import Flow
 from docker_runner.project.run_options import run_options
 from docker_runner.project.schedule import Schedule
 from docker_runner.project.starts import start_problems
-from docker_runner.validation_report import problem_document, short_path
+from docker_runner.validation_report import NOT_IN_MANIFEST, problem_document, short_path
 
 Document = dict[str, Any]
 
@@ -41,6 +41,7 @@ def listing(project: Project, registry: ComponentRegistry) -> Document:
             _one_dag(_configuration(project, registry, component, key), same) for key in project.configurations()
         ],
         "flows": [_one_dag(_flow(project, key), same) for key in project.flows()],
+        "not_in_manifest": [short_path(folder) for folder in project.unnamed()],
     }
 
 
@@ -126,6 +127,8 @@ def as_text(document: Document) -> str:
         lines += ["", component, *_items(list(items), _rows)]
     for component, items in groupby(document["flows"], key=lambda item: str(item["component"])):
         lines += ["", component, *_items(list(items), _phases)]
+    if unnamed := document["not_in_manifest"]:
+        lines += ["", *(f"{path}  [{NOT_IN_MANIFEST}]" for path in unnamed)]
     everything = [*document["configurations"], *document["flows"]]
     broken = sum("problem" in item for item in everything)
     count = f"{len(document['configurations'])} configurations and {len(document['flows'])} flows"

@@ -9,14 +9,22 @@ from typing import Any
 from docker_runner.errors import ConfigurationError, UserError
 from docker_runner.job.validation import Checked
 
+NOT_IN_MANIFEST = "not in the manifest, so it is left alone"
 
-def as_text(checked: Sequence[Checked]) -> str:
-    """One line for each thing that was checked, below it one for each of its problems, and counts at the end."""
+
+def as_text(checked: Sequence[Checked], unnamed: Sequence[Path] = ()) -> str:
+    """One line for each thing that was checked, below it one for each of its problems, and counts at the end.
+
+    Args:
+        checked: what was checked.
+        unnamed: folders that look like configurations and are none; told, and no problem.
+    """
     lines: list[str] = []
     for item in checked:
         what = item.name if item.kind in ("configuration", "flow") else f"{item.kind} {item.name}"
         lines.append(f"{'broken' if item.problems else 'ok':<8}{what}")
         lines += [f"        {_shown(problem)}" for problem in item.problems]
+    lines += [f"{'note':<8}{short_path(folder)}: {NOT_IN_MANIFEST}" for folder in unnamed]
     count = _count(checked)
     flows = f", {count['flows']} flows" if count["flows"] else ""
     lines.append(
@@ -26,10 +34,11 @@ def as_text(checked: Sequence[Checked]) -> str:
     return "\n".join(lines)
 
 
-def as_document(checked: Sequence[Checked]) -> dict[str, Any]:
+def as_document(checked: Sequence[Checked], unnamed: Sequence[Path] = ()) -> dict[str, Any]:
     """The same as one JSON document."""
     return {
         **_count(checked),
+        "not_in_manifest": [short_path(folder) for folder in unnamed],
         "checked": [
             {
                 "kind": item.kind,

@@ -24,16 +24,22 @@ class Targets:
     """What is checked: ids of components, and configurations with their projects.
 
     ``projects`` are what is wrong with projects as a whole; one that cannot be read at all has no configurations.
+    ``unnamed`` are folders that the manifests of their projects leave out.
     """
 
     components: list[str] = field(default_factory=list)
     configurations: list[tuple[Project, Key]] = field(default_factory=list)
     projects: list[Checked] = field(default_factory=list)
+    unnamed: list[Path] = field(default_factory=list)
 
     def add(self, project: Project, keys: Sequence[Key]) -> None:
         """Add configurations of a project, each once."""
         known = {(other.branch_folder, key) for other, key in self.configurations}
         self.configurations += [(project, key) for key in keys if (project.branch_folder, key) not in known]
+
+    def add_unnamed(self, folders: Sequence[Path]) -> None:
+        """Add folders that a manifest leaves out, each once."""
+        self.unnamed += [folder for folder in folders if folder not in self.unnamed]
 
     def add_project(self, folder: Path, branch: str, registry: ComponentRegistry) -> None:
         """Add a whole project."""
@@ -45,6 +51,7 @@ class Targets:
         if wrong := project_problems(project, registry):
             self.projects.append(Checked("project", str(folder), folder, tuple(wrong)))
         self.add(project, list(checkable(project)))
+        self.add_unnamed(project.unnamed())
 
 
 def targets(texts: Sequence[str], settings: Settings, *, branch: str = "") -> Targets:
@@ -95,8 +102,12 @@ def _add_path(found: Targets, path: Path, settings: Settings, branch: str) -> No
         return
     project = Project(root, branch=inner[0])
     keys = [key for key in checkable(project) if _is_about(path, project, key)]
+    unnamed = project.unnamed()
+    found.add_unnamed([folder for folder in unnamed if path in folder.parents])
     if not keys:
-        raise UserError(f"There is no configuration at {path}.")
+        left_out = any(path == folder or folder in path.parents for folder in unnamed)
+        why = f" {_MANIFEST} does not name it: `kbc local persist` adds it there." if left_out else ""
+        raise UserError(f"There is no configuration at {path}.{why}")
     found.add(project, keys)
 
 

@@ -121,6 +121,27 @@ def test_another_branch_is_listed_by_its_name(project: ProjectBuilder, listed: L
         listed("--branch", "gone")
 
 
+def test_what_the_manifest_does_not_name_is_told_and_what_is_in_no_branch_is_broken(
+    built: ProjectBuilder, listed: List
+) -> None:
+    for name in ("a", "mine"):
+        built.configuration({}, config_id=name)
+    item = {"branchId": 3, "componentId": "vendor.ex-foo", "id": "a", "path": "extractor/vendor.ex-foo/a"}
+    built.write(".keboola/manifest.json", {"branches": [{"id": 1, "path": "main"}], "configurations": [item]})
+    lines = listed().stdout.splitlines()
+    assert lines[2:] == [
+        "vendor.ex-foo",
+        "  a    [broken]",
+        "      project/.keboola/manifest.json:1: configurations[0].branchId: "
+        "The manifest has no branch 3; its branches are: 1 (main).",
+        "",
+        f"project/{FOLDER}/mine  [not in the manifest, so it is left alone]",
+        "",
+        "1 configurations and 0 flows, 1 of them broken.",
+    ]
+    assert json.loads(listed("--json").stdout)["not_in_manifest"] == [f"project/{FOLDER}/mine"]
+
+
 def test_configurations_whose_dags_would_have_one_id_are_shown_as_broken(built: ProjectBuilder, listed: List) -> None:
     for name in ("x y", "x_20_y", "z"):
         built.configuration({}, config_id=name)

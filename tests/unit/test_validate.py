@@ -420,6 +420,40 @@ def test_what_stands_twice_in_the_manifest_is_broken_and_hides_no_other(
     ]
 
 
+def test_what_the_manifest_does_not_name_is_a_note_and_no_problem(built: ProjectBuilder, validate: Validate) -> None:
+    for config_id in ("a", "mine"):
+        built.configuration({}, config_id=config_id)
+    built.write(".keboola/manifest.json", manifest({"id": "a", "path": "extractor/vendor.ex-foo/a"}))
+    whole = validate()
+    assert whole.exit_code == 0
+    note = f"note    project/{FOLDER}/mine: not in the manifest, so it is left alone"
+    assert whole.stdout.splitlines()[-2:] == [
+        note,
+        "1 configurations and 1 components checked: 0 broken, 0 problems.",
+    ]
+    # The project's folder, and a folder with both, named together: still one note.
+    part = validate(str(built.directory), str(built.directory / "main" / "extractor"))
+    assert (part.exit_code, part.stdout.count("note  ")) == (0, 1)
+    assert validate(str(built.directory / FOLDER / "a")).stdout.count("note  ") == 0
+    assert json.loads(validate("--json").stdout)["not_in_manifest"] == [f"project/{FOLDER}/mine"]
+    refused = validate(str(built.directory / FOLDER / "mine"))
+    assert "There is no configuration at" in str(refused.exception)
+    assert "manifest.json does not name it: `kbc local persist` adds it there." in str(refused.exception)
+
+
+def test_a_manifest_whose_configurations_are_in_no_branch_is_broken(built: ProjectBuilder, validate: Validate) -> None:
+    built.configuration({}, config_id="a")
+    lost = {"branchId": "2", "componentId": "keboola.variables", "id": "v", "path": "variables"}
+    items = manifest({"id": "a", "path": "extractor/vendor.ex-foo/a", "branchId": 2}, lost)
+    built.write(".keboola/manifest.json", items)
+    result = validate("--json")
+    assert result.exit_code == 1
+    assert places(result) == [
+        "project/.keboola/manifest.json:1 configurations[0].branchId",
+        "project/.keboola/manifest.json:1 configurations[1].branchId",
+    ]
+
+
 def test_configurations_that_take_each_others_place_are_a_problem_of_the_project(
     built: ProjectBuilder, validate: Validate
 ) -> None:

@@ -39,11 +39,11 @@ from docker_runner.project.entries import (
     VARIABLES_COMPONENT,
     Entries,
     Entry,
-    FolderEntries,
     Key,
     ManifestEntries,
 )
 from docker_runner.project.flow import Flow, flow_errors, phases_version, read_phases
+from docker_runner.project.folder_entries import FolderEntries
 from docker_runner.project.ignored import Ignored
 from docker_runner.project.schedule import Schedule
 
@@ -222,6 +222,10 @@ class Project:
     def at(self, path: str) -> Key | None:
         """Ids of the configuration that lies at a path of the branch; None when there is none."""
         return self._entries.at(path)
+
+    def unnamed(self) -> list[Path]:
+        """Folders that look like configurations or rows, and are left alone since the manifest does not name them."""
+        return self._entries.unnamed()
 
     @lines_shown()
     def configuration(self, component_id: str, config_id: str) -> Configuration:

@@ -1,4 +1,4 @@
-"""Where the configurations of a project lie: by its manifest, or by its folders when it has none.
+"""Where the configurations of a project lie by its manifest; :mod:`docker_runner.project.folder_entries` without one.
 
 A manifest may name thousands of configurations, and every task reads it to find the one it needs: what is not asked
 for is neither checked nor built.
@@ -6,7 +6,8 @@ for is neither checked nor built.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -16,6 +17,7 @@ from docker_runner.errors import ConfigurationError
 from docker_runner.positions import line_of
 from docker_runner.project.branches import Branch
 from docker_runner.project.ignored import Ignored
+from docker_runner.project.unnamed import unnamed_folders
 
 VARIABLES_COMPONENT = "keboola.variables"
 SHARED_CODE_COMPONENT = "keboola.shared-code"
@@ -23,7 +25,8 @@ SCHEDULER_COMPONENT = "keboola.scheduler"
 _OF_SHARED_CODE = "sharedCodeVariablesFor"
 FLOW_COMPONENTS = ("keboola.orchestrator", "keboola.flow")
 """Components whose configurations are flows: they run other configurations."""
-_NOT_RUN = frozenset({VARIABLES_COMPONENT, SHARED_CODE_COMPONENT, SCHEDULER_COMPONENT, *FLOW_COMPONENTS})
+NOT_RUN = frozenset({VARIABLES_COMPONENT, SHARED_CODE_COMPONENT, SCHEDULER_COMPONENT, *FLOW_COMPONENTS})
+"""Components whose configurations are no runs of their own."""
 _BELONGS_TO = frozenset({"variablesFor", "schedulerFor", _OF_SHARED_CODE})
 
 Key = tuple[str, str]
@@ -66,6 +69,9 @@ class Entries(Protocol):
     def children(self, key: Key, component_id: str) -> list[Entry]:
         """The configurations of a component that belong to a configuration: its variables or schedules."""
 
+    def unnamed(self) -> list[Path]:
+        """Folders that look like configurations or rows and are none, because nothing names them."""
+
 
 class ManifestEntries:
     """The configurations that a manifest of the ``kbc`` CLI names.
@@ -84,10 +90,13 @@ class ManifestEntries:
         self._file = file
         self._folder = folder / branch.path
         self._ignored = ignored
-        self._repeated: dict[Key, int] = {}
+        self._repeated: dict[Key, tuple[int, Any]] = {}
         self._items: dict[Key, tuple[int, Any]] = {}
         self._known: dict[Key, Entry] = {}
         self._children: dict[Key, list[Key]] = {}
+        self._branches = {str(item["id"]): str(item["path"]) for item in manifest["branches"]}
+        self._nowhere: set[Key] = set()
+        nowhere: list[tuple[int, Any]] = []
         own = {item["id"] for item in manifest["branches"] if str(item["id"]) == branch.id} | {branch.id}
         # Every task goes through this loop once for each configuration of the project.
         for index, item in enumerate(manifest["configurations"] or []):
@@ -99,26 +108,41 @@ class ManifestEntries:
             except (TypeError, KeyError):
                 # Kept under a name of its own, so that it shows itself and hides no other.
                 component_id, config_id, ours = f"configurations[{index}]", "", True
-            if ours:
+            if not ours and str(branch_id) not in self._branches:
+                nowhere.append((index, item))
+            elif ours:
                 key = component_id, config_id if type(config_id) is str else str(config_id)
                 if key in self._items:
-                    self._repeated[key] = index
+                    self._repeated[key] = index, item
                     continue
                 self._items[key] = index, item
                 if type(item) is dict and "relations" in item and (parent := _parent(item)):
                     self._children.setdefault(parent, []).append(key)
+        self._add_nowhere(nowhere)
+        self._left_alone: list[Any] = []
         for key in [key for key in self._items if ignored.has(key)]:
             for gone in (key, *self._children.pop(key, [])):
-                self._items.pop(gone, None)
+                self._left_alone.append(self._items.pop(gone, (0, {}))[1])
+
+    def _add_nowhere(self, items: Iterable[tuple[int, Any]]) -> None:
+        """Keep configurations of branches that the manifest does not have, which would show themselves nowhere.
+
+        They hide none of the branch that is read.
+        """
+        for index, item in items:
+            key = str(item["componentId"]), str(item["id"])
+            key = key if key not in self._items else (f"configurations[{index}]", "")
+            self._items[key] = index, item
+            self._nowhere.add(key)
 
     def keys(self) -> Iterator[Key]:
         """Those that can be run, in the manifest's order."""
         children = {child for children in self._children.values() for child in children}
-        return (key for key in self._items if key[0] not in _NOT_RUN and key not in children)
+        return (key for key in self._items if key[0] not in NOT_RUN and key not in children)
 
     def has(self, key: Key) -> bool:
         """Whether there is such a configuration that can be run."""
-        return key in self._items and key[0] not in _NOT_RUN
+        return key in self._items and key[0] not in NOT_RUN
 
     def get(self, key: Key) -> Entry | None:
         """The entry of a configuration, checked now.
@@ -134,8 +158,13 @@ class ManifestEntries:
     def _read(self, key: Key) -> Entry:
         index, raw = self._items[key]
         item = checked(raw, "project-manifest-configuration", file=self._file, key=f"configurations[{index}]")
+        if key in self._nowhere:
+            known = ", ".join(f"{branch} ({path})" for branch, path in self._branches.items())
+            problem = f"The manifest has no branch {item['branchId']}; its branches are: {known}."
+            self._refuse(f"configurations[{index}].branchId", problem)
         if key in self._repeated:
-            self._refuse(f"configurations[{self._repeated[key]}]", f"This is {'/'.join(key)} for a second time.")
+            problem = f"This is {'/'.join(key)} for a second time. Remove one of the two."
+            self._refuse(f"configurations[{self._repeated[key][0]}]", problem)
         parent = _parent(item)
         folder = self._folder_around(parent, item) / item["path"]
         rows = item.get("rows") or []
@@ -143,7 +172,8 @@ class ManifestEntries:
         for number, row in enumerate(rows):
             if str(row["id"]) in seen:
                 place = f"configurations[{index}].rows[{number}]"
-                self._refuse(place, f"This is the row {row['id']} of {'/'.join(key)} for a second time.")
+                problem = f"This is the row {row['id']} of {'/'.join(key)} for a second time. Remove one of the two."
+                self._refuse(place, problem)
             seen.add(str(row["id"]))
         rows = [row for row in rows if (*key, str(row["id"])) not in self._ignored.rows]
         defaults = [str(row["id"]) for row in rows if "variablesValuesFor" in _relation_types(row)]
@@ -155,8 +185,15 @@ class ManifestEntries:
             default_row=defaults[0] if defaults else "",
         )
 
+    def _folders(self, items: Iterable[Any]) -> Iterator[Path]:
+        """Where items of the manifest lie that are not sound, as far as they tell."""
+        for item in items:
+            path = item.get("path") if isinstance(item, dict) else None
+            with suppress(ConfigurationError):
+                if isinstance(path, str):
+                    yield self._folder_around(_parent(item), item) / path
+
     def _refuse(self, place: str, problem: str) -> None:
-        problem = f"{problem} Remove one of the two."
         raise ConfigurationError(problem, file=self._file, key=place, line=line_of(self._file, place))
 
     def _folder_around(self, parent: Key | None, item: Mapping[str, Any]) -> Path:
@@ -182,73 +219,19 @@ class ManifestEntries:
         found = (self.get(child) for child in self._children.get(key, []) if child[0] == component_id)
         return [entry for entry in found if entry]
 
-
-class FolderEntries:
-    """The configurations of a project without manifest: ``<branch>/<type>/<component>/<configuration>``."""
-
-    def __init__(self, folder: Path, ignored: Ignored) -> None:
-        self._folder = folder
-        self._entries = {
-            entry.key: entry for entry in _found(folder, ignored) if not ignored.has(entry.parent or entry.key)
-        }
-
-    def keys(self) -> Iterator[Key]:
-        """Those that can be run, by their folders."""
-        return (key for key, entry in self._entries.items() if key[0] not in _NOT_RUN and not entry.parent)
-
-    def has(self, key: Key) -> bool:
-        """Whether there is such a configuration that can be run."""
-        return key in self._entries and key[0] not in _NOT_RUN
-
-    def get(self, key: Key) -> Entry | None:
-        """The entry of a configuration."""
-        return self._entries.get(key)
-
-    def of(self, component_id: str) -> Iterator[Key]:
-        """All configurations of a component, by their folders."""
-        return (key for key in self._entries if key[0] == component_id)
-
-    def at(self, path: str) -> Key | None:
-        """The configuration that lies at a path of the branch."""
-        wanted = self._folder / path.strip("/")
-        return next((key for key, entry in self._entries.items() if entry.folder == wanted), None)
-
-    def children(self, key: Key, component_id: str) -> list[Entry]:
-        """The configurations of a component that belong to a configuration."""
-        return [entry for entry in self._entries.values() if entry.parent == key and entry.key[0] == component_id]
-
-
-def _found(folder: Path, ignored: Ignored) -> Iterator[Entry]:
-    for file in sorted(folder.glob("*/*/*/config.json")):
-        config = file.parent
-        key = config.parent.name, config.name
-        name = "-".join(key)
-        rows = tuple(
-            (row.parent.name, row.parent)
-            for row in sorted(config.glob("rows/*/config.json"))
-            if (*key, row.parent.name) not in ignored.rows
-        )
-        yield Entry(key, folder=config, rows=rows)
-        if (config / "variables" / "config.json").exists():
-            values = {item.parent.name: item.parent for item in sorted(config.glob("variables/values/*/config.json"))}
-            yield Entry(
-                (VARIABLES_COMPONENT, name),
-                folder=config / "variables",
-                rows=tuple(values.items()),
-                parent=key,
-                default_row="default" if "default" in values else next(iter(values), ""),
-            )
-        for schedule in sorted(config.glob("schedules/*/config.json")):
-            schedule_key = SCHEDULER_COMPONENT, f"{name}-{schedule.parent.name}"
-            yield Entry(schedule_key, folder=schedule.parent, parent=key)
-    for file in sorted(folder.glob("_shared/*/config.json")):
-        codes = tuple((code.parent.name, code.parent) for code in sorted(file.parent.glob("codes/*/config.json")))
-        shared = SHARED_CODE_COMPONENT, file.parent.name
-        yield Entry(shared, folder=file.parent, rows=codes)
-        for code_id, code in codes:
-            if (code / "variables" / "config.json").exists():
-                key = VARIABLES_COMPONENT, f"{file.parent.name}-{code_id}"
-                yield Entry(key, folder=code / "variables", parent=shared)
+    def unnamed(self) -> list[Path]:
+        """Folders in the branch that look like configurations or rows, and that the manifest does not name."""
+        named: set[Path] = set()
+        # What shows itself as broken, or is to be left alone, is not told once more.
+        closed = set(self._folders(self._left_alone))
+        for key, (_, item) in self._items.items():
+            try:
+                folder = (self._known.get(key) or self._read(key)).folder
+            except ConfigurationError:
+                closed.update(self._folders([item, *self._repeated.get(key, ())[1:]]))
+            else:
+                named.update([folder, *(folder / row["path"] for row in item.get("rows") or ())])
+        return unnamed_folders(self._folder, named=named, closed=closed, ignored=self._ignored)
 
 
 def _parent(item: Any) -> Key | None:

@@ -141,6 +141,38 @@ def test_an_item_of_the_manifest_without_ids_shows_itself_and_hides_no_other(bui
         project.configuration("configurations[2]", "")
 
 
+def test_a_configuration_of_a_branch_that_the_manifest_does_not_have_shows_itself_and_hides_no_other(
+    built: ProjectBuilder,
+) -> None:
+    nowhere = [
+        {**entry("vendor.ex-foo", 7, "extractor/vendor.ex-foo/a"), "branchId": 9},
+        {**entry("vendor.ex-foo", "1", "extractor/vendor.ex-foo/b"), "branchId": None},
+        {**entry("keboola.flow", "f", "flow/keboola.flow/f"), "branchId": "main"},
+    ]
+    schedule = entry("keboola.scheduler", "s", "schedules/s")
+    of_sound = {"componentId": "vendor.ex-foo", "configId": "1", "type": "schedulerFor"}
+    sound = entry("vendor.ex-foo", "1", "extractor/vendor.ex-foo/sound")
+    lost = {**schedule, "branchId": 9, "relations": [of_sound]}
+    built.write(".keboola/manifest.json", manifest(*nowhere, lost, sound))
+    built.write("main/extractor/vendor.ex-foo/sound/config.json", {})
+    for branch in ("main", "dev"):
+        project = Project(built.directory, branch=branch)
+        own = [("vendor.ex-foo", "1")] if branch == "main" else []
+        others = [("vendor.ex-foo", "7"), ("configurations[1]", "") if own else ("vendor.ex-foo", "1")]
+        assert project.configurations() == [*own, *others]
+        assert project.flows() == [("keboola.flow", "f")]
+        problem = (
+            r"manifest\.json:1: configurations\[0\]\.branchId: The manifest has no branch 9; .* 1 \(main\), 2 \(dev\)"
+        )
+        with pytest.raises(ConfigurationError, match=problem):
+            project.configuration("vendor.ex-foo", "7")
+        with pytest.raises(ConfigurationError, match=r"configurations\[1\]\.branchId: Must be"):
+            project.entry(*others[1])
+        with pytest.raises(ConfigurationError, match="The manifest has no branch main"):
+            project.flow("keboola.flow", "f")
+    assert built.project.configuration("vendor.ex-foo", "1").schedules == ()
+
+
 @pytest.mark.parametrize(
     ("path", "content", "problem"),
     [
