@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -13,8 +12,9 @@ from docker_runner.project.rows import effective_configurations
 from docker_runner.project.run_options import Granularity, RunOptions, parallelism, run_options
 from docker_runner.project.starts import refuse_parallel_rows_in_one_task, starting_tables
 from docker_runner_airflow.assets import input_assets, output_assets, tables_at_run_time
-from docker_runner_airflow.retries import FIRST_DELAY
+from docker_runner_airflow.retries import FIRST_DELAY, RETRIES
 from docker_runner_airflow.starts import changes, timetable
+from docker_runner_airflow.task_ids import LONGEST_GROUP, own_ids
 from docker_runner_airflow.trigger_form import form_fields
 
 if TYPE_CHECKING:
@@ -26,10 +26,8 @@ if TYPE_CHECKING:
 
 # Airflow wants a moment from which schedules count; with catchup off the past is never run.
 START = datetime(2024, 1, 1, tzinfo=UTC)
-RETRIES = 3
 _LONGEST_NAME = 250
 _LONGEST_TAG = 100
-_UNSAFE = re.compile(r"[^A-Za-z0-9_-]")
 
 Rows = list[tuple["Row | None", dict[str, Any]]]
 
@@ -164,18 +162,27 @@ class ConfigurationDag:
     def _row_tasks(self, dag: DAG, *, create: StepOperator, pull: StepOperator) -> list[list[StepOperator]]:
         """The tasks of all rows; one row after the other, or as many at once as the configuration says."""
         if not self.configuration.rows:
-            return [self._tasks(dag, None, self.rows[0][1], start=[create], pull=pull)]
+            return [self._tasks(dag, None, "", self.rows[0][1], start=[create], pull=pull)]
+        groups = own_ids("row", [row.id for row, _ in self.rows if row], longest=LONGEST_GROUP)
         lanes = parallelism(self.configuration.configuration, len(self.rows))
         rows: list[list[StepOperator]] = []
         for index, (row, content) in enumerate(self.rows):
             # Airflow lets only tasks that do not follow a setup directly run after skipped ones, so rows begin after
             # pull_images, which is none.
             start = [pull, *_ends(rows[index - lanes])[:1]] if index >= lanes else [pull]
-            rows.append(self._tasks(dag, row, content, start=start, pull=pull))
+            group_id = groups[row.id] if row else ""
+            rows.append(self._tasks(dag, row, group_id, content, start=start, pull=pull))
         return rows
 
     def _tasks(
-        self, dag: DAG, row: Row | None, content: dict[str, Any], *, start: list[StepOperator], pull: StepOperator
+        self,
+        dag: DAG,
+        row: Row | None,
+        group_id: str,
+        content: dict[str, Any],
+        *,
+        start: list[StepOperator],
+        pull: StepOperator,
     ) -> list[StepOperator]:
         """The tasks of one row, in a group of their own when the configuration has rows."""
         from airflow.sdk import TaskGroup
@@ -184,14 +191,13 @@ class ConfigurationDag:
 
         group = None
         if row:
-            group_id = "row_" + _UNSAFE.sub(lambda match: f"_{ord(match[0]):x}_", row.id)
             group = TaskGroup(group_id, group_display_name=row.name, tooltip=row.description, dag=dag)
         tasks: dict[str, StepOperator] = {}
         for step in row_steps(content, self.component):
             options = {**OPTIONS.get(step.kind, {}), **self._options(step, row, content)}
             task = OPERATORS[step.kind].of(
                 step,
-                own={"row_id": row.id if row else "", "group": group.group_id or "" if group else ""},
+                own={"row_id": row.id if row else "", "group": group_id},
                 dag=dag,
                 task_group=group,
                 **options,

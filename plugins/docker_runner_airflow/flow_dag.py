@@ -6,22 +6,21 @@ task that failed and may do so is red, and the run goes on.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from docker_runner.project.dag_ids import dag_id
 from docker_runner_airflow.configuration_dag import START, display_name, first_line, storable
+from docker_runner_airflow.retries import FIRST_DELAY, RETRIES, RetryWhatMayPass
 from docker_runner_airflow.starts import timetable
+from docker_runner_airflow.task_ids import LONGEST_GROUP, LONGEST_TASK, own_ids
 
 if TYPE_CHECKING:
     from airflow.sdk import DAG, TaskGroup
 
     from docker_runner.project.branches import Branch
     from docker_runner.project.flow import Flow, FlowTask, Phase
-
-_UNSAFE = re.compile(r"[^A-Za-z0-9_-]")
 
 
 def flow_dag(name: str, flow: Flow, *, branch: Branch) -> DAG:
@@ -49,24 +48,34 @@ def flow_dag(name: str, flow: Flow, *, branch: Branch) -> DAG:
         catchup=False,
         max_active_runs=1,
         is_paused_upon_creation=schedule is not None,
-        default_args={"retries": 0, "owner": flow.component_id},
+        default_args={
+            # Whatever the flow says of repeating runs: a task whose worker was killed is tried again.
+            "retries": RETRIES,
+            "retry_policy": RetryWhatMayPass(),
+            # Of a task whose worker was killed: no policy is asked then.
+            "retry_delay": FIRST_DELAY,
+            "owner": flow.component_id,
+        },
     )
+    groups = own_ids("phase", [phase.id for phase in flow.phases], longest=LONGEST_GROUP)
     gates: dict[str, Any] = {}
     for phase in flow.phases:
-        gates[phase.id] = _phase(dag, phase, before=[gates[other] for other in phase.depends_on], branch=branch)
+        before = [gates[other] for other in phase.depends_on]
+        gates[phase.id] = _phase(dag, groups[phase.id], phase, before=before, branch=branch)
     dag.timetable.validate()
     return dag
 
 
-def _phase(dag: DAG, phase: Phase, *, before: list[Any], branch: Branch) -> Any:
+def _phase(dag: DAG, group_id: str, phase: Phase, *, before: list[Any], branch: Branch) -> Any:
     """The tasks of a phase and their gate, which is given."""
     from airflow.providers.standard.operators.empty import EmptyOperator
     from airflow.sdk import TaskGroup
 
     from docker_runner_airflow.flow_operators import GateOperator
 
-    group = TaskGroup(f"phase_{_safe(phase.id)}", group_display_name=phase.name, tooltip=phase.description, dag=dag)
-    tasks = [_task(dag, group, task, branch) for task in phase.tasks if task.enabled]
+    group = TaskGroup(group_id, group_display_name=phase.name, tooltip=phase.description, dag=dag)
+    ids = own_ids("task", [task.id for task in phase.tasks], longest=LONGEST_TASK - len(group_id) - 1)
+    tasks = [_task(dag, group, ids[task.id], task, branch) for task in phase.tasks if task.enabled]
     for task in tasks:
         task.set_upstream(before)
     may_fail = tuple(
@@ -83,30 +92,32 @@ def _enabled(phase: Phase) -> list[FlowTask]:
     return [task for task in phase.tasks if task.enabled]
 
 
-def _task(dag: DAG, group: TaskGroup, task: FlowTask, branch: Branch) -> Any:
+def _task(dag: DAG, group: TaskGroup, task_id: str, task: FlowTask, branch: Branch) -> Any:
     from docker_runner_airflow.flow_operators import RunConfigurationOperator
     from docker_runner_airflow.merged_operator import MergedOperator
-    from docker_runner_airflow.retries import RetryWhatMayPass
 
     options: dict[str, Any] = {
         "dag": dag,
         "task_group": group,
-        "task_id": f"task_{_safe(task.id)}",
+        "task_id": task_id,
         "task_display_name": storable(task.name),
-        "retries": task.retries or 0,
-        "retry_delay": timedelta(seconds=task.retry_delay),
     }
     asked = _asked(task)
+    if task.retries is not None:
+        options["retry_policy"] = RetryWhatMayPass(pause=timedelta(seconds=task.retry_delay))
     if not task.config_id:
+        # What is a run of its own is tried again like any.
+        options["retries"] = max(RETRIES, task.retries or 0)
         return MergedOperator(
             component_id=task.component_id,
             config_id="",
             branch=branch.path,
             asked=asked,
-            retry_policy=RetryWhatMayPass(backs_off=False),
             **options,
         )
-    return RunConfigurationOperator(target=dag_id(task.component_id, task.config_id, branch), asked=asked, **options)
+    target, repeats = dag_id(task.component_id, task.config_id, branch), task.retries or 0
+    options["retries"] = RETRIES + repeats
+    return RunConfigurationOperator(target=target, asked=asked, repeats=repeats, **options)
 
 
 def _asked(task: FlowTask) -> Mapping[str, Any]:
@@ -121,10 +132,6 @@ def _asked(task: FlowTask) -> Mapping[str, Any]:
         "config_data": dict(task.config_data or {}),
     }
     return {name: value for name, value in asked.items() if value}
-
-
-def _safe(text: str) -> str:
-    return _UNSAFE.sub(lambda match: f"_{ord(match[0]):x}_", text)
 
 
 def _documentation(flow: Flow) -> str:

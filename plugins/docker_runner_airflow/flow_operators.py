@@ -3,83 +3,96 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any, NoReturn
 
 from airflow.sdk import BaseOperator, TriggerRule
-from airflow.sdk.exceptions import DagRunTriggerException, TaskDeferred
+from airflow.sdk.exceptions import ErrorType, TaskDeferred
 
 from docker_runner_airflow.api_server import triggerer_runs
-from docker_runner_airflow.retries import RetryWhatMayPass, StepFailed
+from docker_runner_airflow.retries import StepFailed
 from docker_runner_airflow.runner_operator import task_states
 
 LOG = logging.getLogger("docker_runner")
 _LOOK_SECONDS = 5
 _LONGEST_RUN_ID = 200
+_UNDER_WAY = ("queued", "running")
 
 
 class RunConfigurationOperator(BaseOperator):
     """Runs the DAG of a configuration, and waits for it in the triggerer.
 
     The run's id is told by the flow's run: an attempt whose predecessor was killed finds the run that was started, and
-    starts none beside it.
+    starts none beside it. So such attempts are no repetitions: how many runs have failed tells whether another one may
+    follow.
 
     Args:
         target: id of the DAG.
         asked: what its run is asked with.
+        repeats: how many runs may follow a first one that failed, each with an id of its own.
     """
 
-    def __init__(self, *, target: str, asked: Mapping[str, Any], **kwargs: Any) -> None:
-        super().__init__(retry_policy=RetryWhatMayPass(backs_off=False), **kwargs)
+    def __init__(self, *, target: str, asked: Mapping[str, Any], repeats: int = 0, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
         self.target = target
         self.asked = asked
+        self.repeats = repeats
 
     def execute(self, context: Mapping[str, Any]) -> None:
-        """Start the run, or find it."""
+        """Start the run, or find it, and wait for it."""
         ti = context["ti"]
-        run_id = self._run_id(context)
-        known = self._state(ti, run_id)
-        if known is None:
+        run_id, state = self._last_run(context)
+        if state is None:
             self._refuse_paused(ti)
-        if known == "success":
-            LOG.info("The run %s of %s has ended well meanwhile.", run_id, self.target)
-            return
-        if known in ("queued", "running"):
-            LOG.info("Found the run %s of %s; waiting for it.", run_id, self.target)
-            self._wait(run_id)
-        raise DagRunTriggerException(
-            trigger_dag_id=self.target,
-            dag_run_id=run_id,
-            conf={**self.asked, "orchestration_id": f"{ti.dag_id}/{ti.run_id}"},
-            run_after=datetime.now(UTC),
-            # One that failed is repeated as it is: the flow asks for another try.
-            reset_dag_run=known is not None,
-            skip_when_already_exists=False,
-            wait_for_completion=True,
-            allowed_states=["success"],
-            failed_states=["failed"],
-            poke_interval=_LOOK_SECONDS,
-            deferrable=triggerer_runs(),
-        )
+            self._start(context, run_id)
+            LOG.info("Started the run %s of %s.", run_id, self.target)
+            state = "queued"
+        else:
+            LOG.info("Found the run %s of %s: it is %s.", run_id, self.target, state)
+        if state in _UNDER_WAY and triggerer_runs():
+            self._leave(run_id)
+        while state in _UNDER_WAY:
+            time.sleep(_LOOK_SECONDS)
+            state = _name(ti.get_dagrun_state(self.target, run_id))
+        self._take(context, run_id, state)
 
-    def execute_complete(self, context: Mapping[str, Any], event: tuple[str, Mapping[str, Any]]) -> None:
+    def execute_complete(self, context: Mapping[str, Any], event: tuple[str, Mapping[str, Any]], run_id: str) -> None:
         """The run has ended: take its verdict."""
-        run_id = self._run_id(context)
-        state = event[1].get(run_id)
+        self._take(context, run_id, _name(event[1].get(run_id)))
+
+    def _take(self, context: Mapping[str, Any], run_id: str, state: str) -> None:
         if state != "success":
-            message = f"The run {run_id} of {self.target} {'failed' if state == 'failed' else f'is {state}'}."
-            LOG.error("%s See its own tasks for what happened.", message)
-            raise StepFailed(message, can_be_repeated=True)
+            what = "failed" if state == "failed" else f"is {state}"
+            message = f"The run {run_id} of {self.target} {what}. See its own tasks for what happened."
+            self._fail(message, can_be_repeated=run_id != self._run_id(context, self.repeats))
         LOG.info("The run %s of %s has ended well.", run_id, self.target)
 
-    def _run_id(self, context: Mapping[str, Any]) -> str:
-        """Another one when a person clears the task: then everything runs anew."""
+    def _last_run(self, context: Mapping[str, Any]) -> tuple[str, str | None]:
+        """The first run that has not failed, and its state, which is None when it is still to be started.
+
+        When all that may be have failed, the last one of them.
+        """
+        for number in range(self.repeats + 1):
+            run_id = self._run_id(context, number)
+            state = self._state(context["ti"], run_id)
+            if state != "failed":
+                break
+        return run_id, state
+
+    def _run_id(self, context: Mapping[str, Any], number: int) -> str:
+        """Id of the run after a number of runs that failed; another one when a person clears the task.
+
+        Then everything runs anew.
+        """
         ti = context["ti"]
         own = f"{ti.dag_id}--{ti.run_id}--{ti.task_id}"
         if self.retries is not None and ti.max_tries > self.retries:
             own = f"{own}--{ti.max_tries - self.retries}"
+        if number:
+            own = f"{own}--again-{number}"
         if len(own) > _LONGEST_RUN_ID:
             own = f"{own[: _LONGEST_RUN_ID - 20]}--{sha256(own.encode()).hexdigest()[:16]}"
         return own
@@ -88,7 +101,31 @@ class RunConfigurationOperator(BaseOperator):
         """State of the run; None when there is none yet."""
         if not ti.get_dr_count(dag_id=self.target, run_ids=[run_id]):
             return None
-        return str(ti.get_dagrun_state(self.target, run_id))
+        return _name(ti.get_dagrun_state(self.target, run_id))
+
+    def _start(self, context: Mapping[str, Any], run_id: str) -> None:
+        """Start the run.
+
+        Not by Airflow's exception for this: when the answer to a first request was lost and the run is there already,
+        that fails the task for good.
+        """
+        from airflow.sdk.execution_time import comms, task_runner
+
+        ti = context["ti"]
+        answer = task_runner.SUPERVISOR_COMMS.send(
+            comms.TriggerDagRun(
+                dag_id=self.target,
+                run_id=run_id,
+                conf={**self.asked, "orchestration_id": f"{ti.dag_id}/{ti.run_id}"},
+                run_after=datetime.now(UTC),
+            )
+        )
+        if not isinstance(answer, comms.ErrorResponse):
+            return
+        if answer.error is not ErrorType.DAGRUN_ALREADY_EXISTS:
+            message = f"The run {run_id} of {self.target} cannot be started: {answer.error.value}"
+            self._fail(message, can_be_repeated=True)
+        LOG.info("The run %s of %s is there already.", run_id, self.target)
 
     def _refuse_paused(self, ti: Any) -> None:
         """A run of a DAG that is paused would wait for ever."""
@@ -107,7 +144,7 @@ class RunConfigurationOperator(BaseOperator):
         LOG.error("%s", message)
         raise StepFailed(message, can_be_repeated=can_be_repeated)
 
-    def _wait(self, run_id: str) -> NoReturn:
+    def _leave(self, run_id: str) -> NoReturn:
         from airflow.providers.standard.triggers.external_task import DagStateTrigger
         from airflow.utils.state import DagRunState
 
@@ -117,7 +154,12 @@ class RunConfigurationOperator(BaseOperator):
             states=[DagRunState.SUCCESS, DagRunState.FAILED],
             poll_interval=_LOOK_SECONDS,
         )
-        raise TaskDeferred(trigger=trigger, method_name=self.execute_complete.__name__)
+        raise TaskDeferred(trigger=trigger, method_name=self.execute_complete.__name__, kwargs={"run_id": run_id})
+
+
+def _name(state: Any) -> str:
+    """A run's state as a text: Airflow says that it gives texts, and gives members of an enumeration to tasks."""
+    return str(getattr(state, "value", state))
 
 
 class GateOperator(BaseOperator):

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 DAG_ID = "docker_runner_housekeeping"
 _START = datetime(2024, 1, 1, tzinfo=UTC)
+_PAUSE = timedelta(minutes=5)
 _DOCUMENTATION = """# Housekeeping
 Stops and removes containers of runs that have ended, their folders with everything in them, and images that were built
 from git and not used for a while; merges small files of the Storage and forgets its old states. Only what this
@@ -44,8 +45,8 @@ def housekeeping_dag() -> DAG:
         is_paused_upon_creation=True,
         default_args={
             "retries": 1,
-            "retry_delay": timedelta(minutes=5),
-            "retry_policy": RetryWhatMayPass(backs_off=False),
+            "retry_delay": _PAUSE,
+            "retry_policy": RetryWhatMayPass(pause=_PAUSE),
         },
         params={
             "ended_hours": Param(1, type="integer", minimum=0, description="hours since a run has ended"),

@@ -13,8 +13,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from docker_runner_airflow.assets import tables_at_run_time
-from docker_runner_airflow.configuration_dag import RETRIES, START
-from docker_runner_airflow.retries import FIRST_DELAY
+from docker_runner_airflow.configuration_dag import START
+from docker_runner_airflow.retries import FIRST_DELAY, RETRIES
 
 if TYPE_CHECKING:
     from airflow.sdk import DAG

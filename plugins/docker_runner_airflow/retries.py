@@ -7,6 +7,8 @@ from typing import Any
 
 from airflow.sdk.definitions.retry_policy import RetryDecision, RetryPolicy
 
+RETRIES = 3
+"""How often a task is tried again."""
 FIRST_DELAY = timedelta(seconds=5)
 LONGEST_DELAY = timedelta(minutes=10)
 
@@ -31,26 +33,25 @@ class RetryWhatMayPass(RetryPolicy):
     """Application errors are tried again with exponential back-off, user errors never.
 
     Args:
-        backs_off: the pauses grow; otherwise they are the task's own ``retry_delay``.
+        pause: between two attempts, in place of pauses that grow.
     """
 
-    def __init__(self, *, backs_off: bool = True) -> None:
-        self.backs_off = backs_off
+    def __init__(self, *, pause: timedelta | None = None) -> None:
+        self.pause = pause
 
     def evaluate(self, exception: BaseException, try_number: int, max_tries: int, context: Any = None) -> RetryDecision:
         """Decide by the kind of the failure; see :class:`StepFailed`."""
         del max_tries, context
         if isinstance(exception, StepFailed) and not exception.can_be_repeated:
             return RetryDecision.fail()
-        if not self.backs_off:
-            return RetryDecision.default()
-        return RetryDecision.retry(min(FIRST_DELAY * 2 ** max(try_number - 1, 0), LONGEST_DELAY))
+        growing = min(FIRST_DELAY * 2 ** min(max(try_number - 1, 0), 10), LONGEST_DELAY)
+        return RetryDecision.retry(growing if self.pause is None else self.pause)
 
     def serialize(self) -> dict[str, Any]:
         """What makes the same policy again."""
-        return {"backs_off": self.backs_off}
+        return {"pause": None if self.pause is None else self.pause.total_seconds()}
 
     @classmethod
     def deserialize(cls, data: dict[str, Any]) -> RetryPolicy:
         """Make the policy again."""
-        return cls(**data)
+        return cls(pause=None if data["pause"] is None else timedelta(seconds=data["pause"]))

@@ -22,6 +22,7 @@ REPOSITORY = Path(__file__).parents[2]
 SAMPLE = "sample.daily-delays"
 DELAYS = "out.c-nycflights.daily_delays"
 FLOW = "keboola.orchestrator"
+NIGHT = "this-night"
 COPY = "import shutil; shutil.copy('/data/in/tables/t.csv', '/data/out/tables/t.csv')"
 WRITES = "open('/data/out/tables/r.csv', 'w').write('row\\n{name}\\n')"
 
@@ -95,9 +96,15 @@ def all_ended(running: Running, *dags: str) -> bool:
 
 
 def test_a_flow_runs_its_phases_in_order_and_goes_on_after_a_failure_that_may_be(started: Running) -> None:
+    target = dag_id(SCRIPT, "in-one")
+    # As if a worker had been killed right after it had started the run of this task.
+    own = {"dag_run_id": f"{dag_id(FLOW, 'nightly')}--{NIGHT}--phase_1.task_1", "conf": {"rows": ["quick"]}}
     with started.airflow.api() as api:
-        run = api.trigger(dag_id(FLOW, "nightly"), {})
-    result = started.wait(dag_id(FLOW, "nightly"), run)
+        known_dag(started.airflow, api, target)
+        api.call("POST", f"/dags/{target}/dagRuns", json={"logical_date": None, **own})
+        night = {"logical_date": None, "dag_run_id": NIGHT}
+        api.call("POST", f"/dags/{dag_id(FLOW, 'nightly')}/dagRuns", json=night)
+    result = started.wait(dag_id(FLOW, "nightly"), NIGHT)
     assert result.succeeded, states(result)
     assert states(result) == {
         "phase_1.task_0": "failed",
@@ -106,9 +113,9 @@ def test_a_flow_runs_its_phases_in_order_and_goes_on_after_a_failure_that_may_be
         "phase_2.task_2": "success",
         "phase_2.gate": "success",
     }
-    first, second = runs(started, dag_id(SCRIPT, "in-one"))
-    assert first["conf"]["rows"] == ["quick"]
-    assert first["conf"]["orchestration_id"] == f"{result.dag_id}/{result.run_id}"
+    first, second = runs(started, target)
+    assert first["dag_run_id"] == own["dag_run_id"]
+    assert second["conf"] == {"rows": ["left-out"], "orchestration_id": f"{result.dag_id}/{NIGHT}"}
     assert second["start_date"] > first["end_date"]
     assert [run["state"] for run in runs(started, dag_id(SCRIPT, "no-luck"))] == ["failed"]
     assert started.installation.rows("out.c-flow.rows") == [{"row": "left-out"}, {"row": "quick"}]

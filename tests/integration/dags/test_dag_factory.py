@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +104,37 @@ def test_rows_run_one_after_the_other_or_as_many_at_once_as_wanted(installation:
         "two": [set(), set(), {"row_a.unload_output"}],
         "all": [set(), set(), set()],
     }
+
+
+def test_every_row_has_a_group_of_its_own_whatever_its_id_is(installation: Installation) -> None:
+    rows: dict[str, Any] = {name: {} for name in ("1", "a.b", "a b", "a_20_b", "a_b", "x" * 196, "y" * 197, "é" * 90)}
+    installation.configuration("main", {}, rows=rows)
+    dag = dags(installation)[f"{SCRIPT}--main"]
+    groups = {task.row_id: task.group for task in dag.tasks if task.row_id}
+    digest = r"[0-9a-f]{16}"
+    expected = {
+        "1": "row_1", "a.b": "row_a_2e_b", "a b": f"row-a_20_b-{digest}", "a_20_b": "row_a_20_b", "a_b": "row_a_b",
+        "x" * 196: "row_" + "x" * 196, "y" * 197: f"row-y{{179}}-{digest}", "é" * 90: f"row-(_e9_)+.*-{digest}",
+    }  # fmt: skip
+    assert groups.keys() == expected.keys()
+    for row, group in groups.items():
+        assert re.fullmatch(expected[row], group), row
+        assert len(group) <= 200
+    # Whoever is on another machine finds the same.
+    again = dags(installation)[f"{SCRIPT}--main"]
+    assert again.task_ids == dag.task_ids
+    assert {task.task_id for task in dag.tasks if task.row_id == "a b"} >= {f"{groups['a b']}.run_component"}
+
+
+def test_a_configuration_of_no_branch_of_the_manifest_is_a_dag_that_says_so(installation: Installation) -> None:
+    installation.configuration("main", {})
+    item = {"branchId": 2, "componentId": SCRIPT, "id": "main", "path": f"other/{SCRIPT}/main"}
+    file = installation.folder / "project" / ".keboola" / "manifest.json"
+    file.parent.mkdir()
+    file.write_text(json.dumps({"branches": [{"id": 1, "path": "main"}], "configurations": [item]}))
+    (dag,) = dags(installation).values()
+    assert dag.dag_id == f"{SCRIPT}--main"
+    assert "The manifest has no branch 2; its branches are: 1 (main)." in str(dag.doc_md)
 
 
 @pytest.mark.parametrize(
