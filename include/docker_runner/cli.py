@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from docker_runner import new_commands, project_commands, secret_commands, storage_commands, storage_token_commands
-from docker_runner.arguments import ids, name_and_value
+from docker_runner.arguments import ids_of_run, name_and_value
 from docker_runner.errors import ConfigurationError, RunnerError, UserError
 from docker_runner.settings import Settings
 
@@ -62,19 +62,17 @@ def _end_in_order() -> None:
 
 @app.command()
 def run(
-    configuration: Annotated[str, typer.Argument(help="<component>/<configuration>, or <component> with --config")],
+    configuration: Annotated[
+        str, typer.Argument(help="<component>/<configuration>; <component>, or none in a sandbox, with --config")
+    ] = "",
     config: Annotated[
         Path | None, typer.Option(help="JSON file with a configuration that is run instead of the stored one")
     ] = None,
     branch: Annotated[
         str, typer.Option(help="folder or id of the branch; by default DOCKER_RUNNER_BRANCH, else the default branch")
     ] = "",
-    mode: Annotated[
-        str,
-        typer.Option(
-            help="run, forceRun: also when disabled, or debug: store snapshots of the data folder, no results"
-        ),
-    ] = "run",
+    mode: Annotated[str, typer.Option(help=project_commands.MODES_HELP)] = "run",
+    format_: Annotated[str, typer.Option("--format", help=project_commands.FORMAT_HELP)] = "",
     tag: Annotated[str, typer.Option(help="image tag of the component instead of the registered one")] = "",
     row: Annotated[list[str] | None, typer.Option(help="run only this row; may be repeated")] = None,
     variable: Annotated[list[str] | None, typer.Option(help="name=value; may be repeated")] = None,
@@ -95,7 +93,7 @@ def run(
     from docker_runner.project.component import ComponentRegistry
     from docker_runner.project.configuration import Project
 
-    component_id, config_id = ids(configuration) if "/" in configuration or not config else (configuration, "")
+    component_id, config_id = ids_of_run(configuration, mode=mode, brings_configuration=config is not None)
     settings = Settings.from_environment()
     tools = Tools(settings, log=_log())
     project = Project(settings.project, branch=branch or settings.branch)
@@ -107,7 +105,8 @@ def run(
             "variables": dict(name_and_value(text) for text in variable or []),
             "values": values,
             "backend": {"type": backend},
-            "config_data": _config_data(config),
+            "config_data": project_commands.config_data(config),
+            "format": format_,
             "orchestration_id": orchestration,
             "storage_token": _encrypted_token(token_env, Scope(component_id, project.id), settings),
         },
@@ -230,13 +229,6 @@ def _encrypted_token(variable: str, scope: Scope, settings: Settings) -> str | N
     # What is no token at all is told before anything else.
     _ = PresentedToken(secret, origin=variable).id
     return encryptor_of(settings, create=True).encrypt_value(secret, scope)
-
-
-def _config_data(file: Path | None) -> Any:
-    """The configuration in a file; an empty map is none (CF-39)."""
-    from docker_runner.documents import read_json
-
-    return read_json(file) if file else None
 
 
 def _now() -> str:

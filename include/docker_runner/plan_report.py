@@ -35,10 +35,10 @@ def _row(row: Document) -> Iterator[str]:
         yield f"Variables: {', '.join(f'{name} = {value}' for name, value in row['variables'].items())}"
     yield "Reads"
     yield from (f"  {line}" for line in _input(row["input"]))
-    yield "Runs"
+    yield "Runs" if row["run"] else "Runs nothing"
     for stage in row["run"]:
         yield from (f"  {line}" for line in _stage(stage))
-    yield "Writes, besides what the component's own manifests say"
+    yield "Writes, besides what the component's own manifests say" if row["output"]["tables_stored"] else "Writes"
     yield from (f"  {line}" for line in _output(row["output"]))
     if row["problems"]:
         yield "It would fail"
@@ -96,13 +96,17 @@ def _output(given: Document) -> Iterator[str]:
     for file in given["files"]:
         permanent = ", permanent" if file["is_permanent"] else ""
         yield f"file {file['source']}: tags {', '.join(file['tags']) or 'none'}{permanent}"
-    if given.get("tables_as_files"):
-        yield "all tables as files"
-    elif given["default_bucket"]:
-        yield f"other tables -> {given['default_bucket']}.<name>, if their manifests say nothing else"
-    else:
-        yield "other tables -> where their manifests say"
+    if given["tables_stored"]:
+        yield _other_tables(given)
     yield f"state: {'stored' if given['state_stored'] else 'not stored'}"
+
+
+def _other_tables(given: Document) -> str:
+    if given["tables_as_files"]:
+        return "all tables as files"
+    if given["default_bucket"]:
+        return f"other tables -> {given['default_bucket']}.<name>, if their manifests say nothing else"
+    return "other tables -> where their manifests say"
 
 
 def _short(text: str) -> str:

@@ -139,19 +139,22 @@ def resolved_job(
         UserError: as of :func:`docker_runner.job.resolution.resolve_job`.
     """
     from docker_runner.job.job_events import resolving
+    from docker_runner.job.request import full_run_id
     from docker_runner.job.resolution import JobRequest, resolve_job
     from docker_runner.project.component import ComponentRegistry
     from docker_runner.project.configuration import Project
 
     settings = tools.settings
-    ids = {"component_id": component_id, "config_id": config_id, "job_id": job_id, "run_id": context["run_id"]}
-    with resolving(tools, **ids):
+    ids = {"component_id": component_id, "config_id": config_id, "job_id": job_id}
+    own = context["run_id"]
+    with resolving(tools, run_id=full_run_id(asked, own), **ids):
         return resolve_job(
             Project(settings.project, branch=branch),
             ComponentRegistry(settings.components),
             request=JobRequest.from_params(asked),
             features=settings.features,
             vault=settings.vault,
+            run_id=own,
             **ids,
         )
 

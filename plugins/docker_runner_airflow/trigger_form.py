@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from docker_runner.documents import id_text, read_json
 from docker_runner.encryption import KINDS
 from docker_runner.errors import RunnerError
-from docker_runner.job.request import FORCE_RUN, MODES
+from docker_runner.job.request import FORCE_RUN
 from docker_runner.project.entries import VARIABLES_COMPONENT
 
 if TYPE_CHECKING:
@@ -20,10 +20,13 @@ if TYPE_CHECKING:
 
     from docker_runner.project.configuration import Configuration, Project
 
-_MODE_NAMES = {
+# All that a stored configuration can be run in: a sandbox is for one that comes with its run.
+FORM_MODES: Mapping[str, str] = {
     "run": "Run",
     FORCE_RUN: "Run although it is disabled",
     "debug": "Debug: keep snapshots of the data folder, store no results",
+    "dry-run": "Dry run: keep the data folder of one row in the end, store no results",
+    "input": "Input: keep the data folder of one row as the component would get it, run nothing",
 }
 
 # Airflow keeps what a run is asked with, in plain text: a secret that is not encrypted is refused before that (EN-10).
@@ -57,7 +60,7 @@ def form_fields(configuration: Configuration, project: Project, *, takes_configu
 
     fields = {
         "mode": Param(
-            "run", type="string", enum=list(MODES), values_display=_MODE_NAMES, title="Mode",
+            "run", type="string", enum=list(FORM_MODES), values_display=dict(FORM_MODES), title="Mode",
             description="How to run it.",
         ),
         "tag": Param(

@@ -13,6 +13,7 @@ from docker_runner.settings import ForwardedToken
 
 # Clients take a run without a stack for one on a developer's machine, and then write other manifests (EV-21).
 _NO_STACK = "local"
+_MODES_TOLD = ("run", "debug")
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,9 @@ class RunIdentity:
     """Who runs: ids that every container of a run is told.
 
     Attributes:
+        run_id: the run with the one that started it in front, if any: ``<parent>.<own>`` (LC-86).
+        job_id: the run's own id, by which its files are found; the ``run_id`` when nothing started it.
+        mode: of the job; see :class:`docker_runner.job.definition.Mode`.
         branch_id: the project's branch, empty when the project has no manifest.
         is_dev_branch: the branch is a development branch, not the default one (BR-1).
         features: features of the project.
@@ -36,6 +40,11 @@ class RunIdentity:
     is_dev_branch: bool = False
     features: tuple[str, ...] = ()
     orchestration_id: str = ""
+    job_id: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.job_id:
+            object.__setattr__(self, "job_id", self.run_id)
 
 
 def container_environment(
@@ -65,7 +74,8 @@ def container_environment(
         "KBC_STACKID": identity.stack_id or _NO_STACK,
         "KBC_STAGING_FILE_PROVIDER": "local",
         "KBC_PROJECT_FEATURE_GATES": ",".join(identity.features),
-        "KBC_COMPONENT_RUN_MODE": identity.mode,
+        # Components know of results that are stored, and of such that are not.
+        "KBC_COMPONENT_RUN_MODE": identity.mode if identity.mode in _MODES_TOLD else "debug",
     }
     if identity.row_id:
         variables["KBC_CONFIGROWID"] = identity.row_id

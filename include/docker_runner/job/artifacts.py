@@ -106,7 +106,7 @@ def _owner(component_id: str, identity: RunIdentity) -> ArtifactOwner:
         branch_id=identity.branch_id or "default",
         component_id=component_id,
         config_id=identity.config_id,
-        job_id=identity.run_id,
+        job_id=identity.job_id,
         orchestration_id=identity.orchestration_id,
     )
 

@@ -18,10 +18,28 @@ from docker_runner.storage.base import StateKey
 
 
 class Mode(StrEnum):
-    """How a job runs: ``debug`` stores snapshots of the data folder instead of results (LC-60)."""
+    """How a job runs.
+
+    All but ``run`` store no results. ``debug`` stores a snapshot of the data folder before each image and at the end
+    (LC-60); the others store the folder once (LC-65): ``dry-run`` when all images have run, ``input`` instead of
+    running them, ``sandbox`` for a configuration that is not yet any component's.
+    """
 
     RUN = "run"
     DEBUG = "debug"
+    SANDBOX = "sandbox"
+    INPUT = "input"
+    DRY_RUN = "dry-run"
+
+    @property
+    def runs_images(self) -> bool:
+        """Whether containers run; without them nothing needs a secret in plain text, nor an engine."""
+        return self not in (Mode.SANDBOX, Mode.INPUT)
+
+    @property
+    def stores_archive(self) -> bool:
+        """Whether the data folder is stored as one file (LC-65)."""
+        return self not in (Mode.RUN, Mode.DEBUG)
 
 
 @dataclass(frozen=True)
@@ -101,6 +119,11 @@ class JobDefinition:
         return Mode(self.identity.mode)
 
     @property
+    def images(self) -> tuple[Stage, ...]:
+        """The stages whose images run, in this mode."""
+        return self.stages if self.mode.runs_images else ()
+
+    @property
     def main(self) -> Stage:
         """The stage of the component itself."""
         return next(stage for stage in self.stages if stage.is_main)
@@ -154,6 +177,11 @@ class JobDefinition:
         return tuple(scalar_text(value) for value in self.output.get("treat_values_as_null") or [])
 
     @property
+    def stores_results(self) -> bool:
+        """Whether output is mapped and state kept (LC-64, LC-65)."""
+        return self.mode is Mode.RUN
+
+    @property
     def stores_files_only(self) -> bool:
         """Whether tables are stored as files: the configuration wants it and the component allows it (OF-20)."""
         wanted = (self.configuration.get("runtime") or {}).get("use_file_storage_only")
@@ -195,10 +223,10 @@ class Job:
         return next((row for row in self.rows if row.row_id == row_id), None)
 
     def images(self) -> dict[str, tuple[JobDefinition, Stage]]:
-        """Every image of the job once, with the first row and stage that need it."""
+        """Every image that runs once, with the first row and stage that need it."""
         images: dict[str, tuple[JobDefinition, Stage]] = {}
         for row in self.rows:
-            for stage in row.stages:
+            for stage in row.images:
                 images.setdefault(stage.image_reference, (row, stage))
         return images
 

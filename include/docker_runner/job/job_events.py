@@ -12,7 +12,7 @@ from docker_runner.errors import ApplicationError, RunnerError, UserError
 from docker_runner.interface.result import shorten
 from docker_runner.job.definition import Job, JobDefinition
 from docker_runner.job.event_log import FOLDER, NO_EVENTS, EventLog, store_left_events
-from docker_runner.job.plan import Kind, Step, row_steps
+from docker_runner.job.plan import Kind, Step, steps_of
 from docker_runner.job.supervision import StillRunningError
 from docker_runner.job.tools import Tools
 from docker_runner.job.workspace import Workspace
@@ -81,7 +81,7 @@ def tell_begin_of_job(events: EventLog, job: Job, tokens: Mapping[str, Token | N
 
 def tell_begin_of_step(events: EventLog, step: Step, job: Job, row: JobDefinition) -> None:
     """Tell that a row begins, with the first of its steps (LC-23)."""
-    if row_steps(row.configuration, row.component)[0].name == step.name:
+    if steps_of(row)[0].name == step.name:
         events.add(EventType.INFO, f"Running component {row.component.id}, {_position(job, row)}.")
 
 
@@ -89,7 +89,11 @@ def tell_end_of_step(
     events: EventLog, step: Step, job: Job, row: JobDefinition | None, *, manifest: Mapping[str, Any], seconds: float
 ) -> None:
     """Tell what a step did; with the last one the row has ended (LC-23)."""
-    events.add(EventType.SUCCESS, _WORDS[step.kind], seconds=seconds, results={"step": step.name, **manifest})
+    if step.kind is Kind.PULL_IMAGES and job.rows and not job.images():
+        return
+    stores_folder = row and row.mode.stores_archive and step.kind is Kind.UNLOAD_OUTPUT
+    words = "The data folder was stored." if stores_folder else _WORDS[step.kind]
+    events.add(EventType.SUCCESS, words, seconds=seconds, results={"step": step.name, **manifest})
     if row and step.kind is Kind.UNLOAD_OUTPUT:
         events.add(EventType.INFO, f"Finished component {row.component.id}, {_position(job, row)}.")
 
@@ -122,7 +126,15 @@ def _end_of_job(workspace: Workspace, problem: str) -> Iterator[Event]:
 
 @contextmanager
 def resolving(tools: Tools, *, job_id: str, run_id: str, component_id: str, config_id: str) -> Iterator[None]:
-    """Tell of what goes wrong, or is left out, while it is found out what a job is to run (LC-6, LC-24, RW-7, SC-8)."""
+    """Tell of what goes wrong, or is left out, while it is found out what a job is to run (LC-6, LC-24, RW-7, SC-8).
+
+    Args:
+        tools: Storage and log.
+        job_id: identity of the job.
+        run_id: with that of the run it is a part of in front; see :func:`docker_runner.job.request.full_run_id`.
+        component_id: its component.
+        config_id: its configuration; may be empty.
+    """
     events = EventLog(EventSource(job_id, run_id, component_id, config_id), None)
     project = logging.getLogger("docker_runner.project")
     listener = _Listener(events)

@@ -13,7 +13,7 @@ from typing import Any
 
 from docker_runner.errors import ApplicationError, RunnerError, UserError
 from docker_runner.job.definition import Job, JobDefinition
-from docker_runner.job.plan import CREATE_WORKSPACE, PULL_IMAGES, Step, row_steps
+from docker_runner.job.plan import CREATE_WORKSPACE, PULL_IMAGES, Step, steps_of
 from docker_runner.job.resolution import described
 from docker_runner.job.steps import clean_up, create_workspace, perform
 from docker_runner.job.supervision import Following
@@ -82,7 +82,7 @@ class MergedRun:
 
     def _row(self, row: JobDefinition, images: dict[str, Any]) -> None:
         folders = self.workspace.row(row.row_id)
-        steps = row_steps(row.configuration, row.component)
+        steps = steps_of(row)
         manifests: Manifests = {PULL_IMAGES.name: images}
         for step in steps:
             if step.on_failure:

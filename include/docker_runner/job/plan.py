@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from docker_runner.job.definition import JobDefinition, Mode
 from docker_runner.project.component import Component
 
 
@@ -56,7 +57,12 @@ PULL_IMAGES = Step(Kind.PULL_IMAGES.value, Kind.PULL_IMAGES, after=(CREATE_WORKS
 CLEAN_UP = Step(Kind.CLEAN_UP.value, Kind.CLEAN_UP)
 
 
-def row_steps(configuration: Mapping[str, Any], component: Component) -> tuple[Step, ...]:
+def steps_of(row: JobDefinition) -> tuple[Step, ...]:
+    """The steps of a row that runs; see :func:`row_steps`."""
+    return row_steps(row.configuration, row.component, mode=row.mode)
+
+
+def row_steps(configuration: Mapping[str, Any], component: Component, *, mode: Mode = Mode.RUN) -> tuple[Step, ...]:
     """The steps of one row between ``create_workspace`` and ``clean_up``, in order; only those that it needs.
 
     ``write_config`` waits for ``pull_images`` too, which all rows share. ``unload_always`` stores what the row leaves
@@ -65,17 +71,18 @@ def row_steps(configuration: Mapping[str, Any], component: Component) -> tuple[S
     Args:
         configuration: effective configuration of the row; only its shape counts, values may still be placeholders.
         component: the row's component.
+        mode: how it runs; the tasks of a DAG are made for ``run``, which needs all steps that another mode needs.
     """
     loads = _loads(configuration) if component.reads_storage else []
     steps = [*loads, Step("write_config", Kind.WRITE_CONFIG, after=tuple(step.name for step in loads))]
-    for stage, (name, title) in enumerate(_stages(configuration, component)):
+    for stage, (name, title) in enumerate(_stages(configuration, component) if mode.runs_images else ()):
         kind = Kind.RUN_COMPONENT if name == Kind.RUN_COMPONENT.value else Kind.RUN_PROCESSOR
         takes = (PULL_IMAGES.name,)
         steps.append(Step(name, kind, after=(steps[-1].name,), takes=takes, stage=stage, title=title))
-    # Also without output mapping there are a state and artifacts to store.
+    # Also without output mapping there are a state and artifacts to store, or the data folder.
     loaded = tuple(step.name for step in loads)
     steps.append(Step("unload_output", Kind.UNLOAD_OUTPUT, after=(steps[-1].name,), takes=loaded))
-    if component.writes_storage:
+    if component.writes_storage and not mode.stores_archive:
         begun = tuple(step.name for step in steps if step.stage is not None)
         steps.append(Step("unload_always", Kind.UNLOAD_ALWAYS, after=(*begun, "unload_output"), on_failure=True))
     return tuple(steps)

@@ -14,12 +14,13 @@ from pathlib import Path
 from docker_runner.documents import Files, scalar_text
 from docker_runner.errors import EngineError, NotFoundError, RunnerError
 from docker_runner.interface.environment import refuse_missing_token
+from docker_runner.job.archive import NAME, archive_tags
 from docker_runner.job.checks import errors_of
-from docker_runner.job.config import secrets_of
+from docker_runner.job.config import sealed_config, secrets_of
 from docker_runner.job.definition import Job, JobDefinition, Stage
 from docker_runner.job.images import outlook_of
 from docker_runner.job.origins import Document, Origins
-from docker_runner.job.plan import row_steps
+from docker_runner.job.plan import steps_of
 from docker_runner.job.readers import file_reader, table_reader
 from docker_runner.job.request import JobRequest
 from docker_runner.job.state import state_in_storage
@@ -33,6 +34,8 @@ from docker_runner.mapping.output_options import merged_options
 from docker_runner.mapping.output_tables import table_destination
 from docker_runner.project.configuration import Configuration
 from docker_runner.storage.rights import StateOwner
+
+_NO_TABLES: Document = {"tables": [], "default_bucket": None, "tables_stored": False}
 
 
 def preview(job: Job, configuration: Configuration, request: JobRequest, tools: Tools) -> Document:
@@ -92,21 +95,21 @@ class _RowPreview:
             state = state_in_storage(row, self.tools)
         shown = {
             "row": row.row_id or None,
-            "steps": ["create_workspace", "pull_images", *self._steps(), "clean_up"],
+            "steps": ["create_workspace", *(["pull_images"] if row.images else []), *self._steps(), "clean_up"],
             "variables": dict(row.variables),
             "input": {
                 "tables": self._input_tables(state),
                 "files": self._input_files(state),
                 "state": "stored" if state.get("component") else "empty" if row.reads_state else "none",
             },
-            "run": [self._stage(stage) for stage in row.stages],
+            "run": [self._stage(stage) for stage in row.images],
             "output": self._output(),
         }
         self._check_secrets()
         return {**shown, "problems": list(dict.fromkeys(self.problems))}
 
     def _steps(self) -> list[str]:
-        return [step.name for step in row_steps(self.row.configuration, self.row.component)]
+        return [step.name for step in steps_of(self.row)]
 
     @contextmanager
     def _telling(self) -> Iterator[None]:
@@ -118,9 +121,12 @@ class _RowPreview:
             self.problems.append(str(error))
 
     def _check_secrets(self) -> None:
-        for stage in self.row.stages:
+        for stage in self.row.images:
             with self._telling():
                 refuse_missing_token(stage.component, self.tools.settings.forwarded_token)
+        with self._telling():
+            if not self.row.images:
+                sealed_config(self.row.main, self.row)
         alone = replace(self.job, rows=(self.row,))
         with self._telling():
             for _ in secrets_of(alone, self.tools):
@@ -183,8 +189,11 @@ class _RowPreview:
 
     def _output(self) -> Document:
         row = self.row
+        if row.mode.stores_archive:
+            archive = {"source": NAME, "tags": list(archive_tags(row)), "is_permanent": False}
+            return {**_NO_TABLES, "files": [archive], "state_stored": False}
         if not row.component.writes_storage:
-            return {"tables": [], "files": [], "default_bucket": None, "state_stored": row.stores_state}
+            return {**_NO_TABLES, "files": [], "state_stored": row.stores_state}
         bucket = row.default_bucket()
         tables: list[Document] = []
         if not row.stores_files_only:
@@ -206,6 +215,7 @@ class _RowPreview:
             "tables": tables,
             "files": files,
             "default_bucket": (bucket and branch_table(f"{bucket}.t", row.branch_prefix).rpartition(".")[0]) or None,
+            "tables_stored": True,
             "tables_as_files": row.stores_files_only,
             "state_stored": row.stores_state,
         }

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from docker_runner.job.definition import JobDefinition
+from docker_runner.job.definition import JobDefinition, Mode
 from docker_runner.job.tools import Tools
 from docker_runner.mapping.input_files import FileReader
 from docker_runner.mapping.input_tables import TableReader
+from docker_runner.project.sandbox import ROWS
 
 
 def table_reader(row: JobDefinition, tools: Tools, *, folder: Path, state: Mapping[str, Any]) -> TableReader:
@@ -30,6 +31,7 @@ def table_reader(row: JobDefinition, tools: Tools, *, folder: Path, state: Mappi
         extension=row.extension,
         branch=row.branch_prefix,
         branch_buckets_allowed="dev-mapping-allowed" in row.component.features,
+        most_rows=ROWS if row.mode is Mode.SANDBOX else None,
         schema_told="input-manifests-without-schema" not in row.component.features,
     )
 

@@ -11,8 +11,9 @@ from docker_runner.documents import Files
 from docker_runner.errors import ConfigurationError, RunnerError, UserError
 from docker_runner.interface.environment import RunIdentity
 from docker_runner.job.checks import effective_problems, errors_of, part_problems
+from docker_runner.job.credentials import credentials_id_of
 from docker_runner.job.definition import Job, JobDefinition, Mode, Stage
-from docker_runner.job.request import JobRequest
+from docker_runner.job.request import JobRequest, full_run_id
 from docker_runner.job.source import Source, guard_branch, source_of
 from docker_runner.project.build_options import build_values
 from docker_runner.project.component import Component, ComponentRegistry, StackRegistry
@@ -20,6 +21,7 @@ from docker_runner.project.configuration import Project, Row
 from docker_runner.project.default_buckets import with_default_buckets
 from docker_runner.project.parsing import completed
 from docker_runner.project.rows import effective_configurations, selected_rows
+from docker_runner.project.sandbox import SANDBOX, sandbox_component
 from docker_runner.project.shared_code import with_shared_code
 from docker_runner.project.variables import with_variables
 from docker_runner.project.vault import Vault
@@ -45,12 +47,12 @@ def resolve_job(
     Args:
         project: the project directory, with the branch that is run.
         registry: the registered components.
-        component_id: the component of the configuration.
+        component_id: the component of the configuration; empty, or :data:`SANDBOX`, for a sandbox.
         config_id: the configuration; may be empty, or one that does not exist, when the request brings its own
             (CF-39).
         request: what was asked for.
         job_id: identity of the run in names of containers and folders.
-        run_id: what components see as ``KBC_RUNID``.
+        run_id: the run's own id; components see it as ``KBC_RUNID``, behind that of the run it is a part of (LC-86).
         features: features of the project (section 2.3).
         vault: file with the values of ``{{ vault.… }}`` (VR-14).
 
@@ -58,14 +60,15 @@ def resolve_job(
         UserError: the configuration, its rows, variables or components cannot be used; names file and key.
     """
     registry = StackRegistry(registry, project.api_host)
-    component = registry.get(component_id)
+    component = _component(component_id, config_id, request, registry)
     guard_branch(component, project.branch)
     source = source_of(project, component, config_id, request)
     selected = selected_rows(source.configuration, request.rows)
     for error in part_problems(source.configuration, [row for row in source.configuration.rows if row.id in selected]):
         raise error
     identity = RunIdentity(
-        run_id=run_id,
+        run_id=full_run_id({"parent_run_id": request.parent_run_id}, run_id),
+        job_id=run_id,
         project_id=project.id,
         stack_id=project.api_host,
         config_id=source.configuration.id,
@@ -85,8 +88,29 @@ def resolve_job(
         for row, content in effective_configurations(source.configuration)
         if (row.id if row else "") in selected
     )  # fmt: skip
-    title = f"{component_id}/{config_id}".rstrip("/")
+    _refuse_many_rows(rows, request.mode)
+    title = f"{component.id}/{config_id}".rstrip("/")
     return Job(id=job_id, title=title, rows=rows, storage_token=request.storage_token)
+
+
+def _component(component_id: str, config_id: str, request: JobRequest, registry: ComponentRegistry) -> Component:
+    if request.mode is not Mode.SANDBOX:
+        return registry.get(component_id)
+    if component_id not in ("", SANDBOX) or config_id:
+        raise UserError(
+            "A sandbox has neither a component nor a stored configuration, only one that comes with the run; "
+            f"the mode {Mode.INPUT} prepares the data folder of a component."
+        )
+    return sandbox_component(request.format)
+
+
+def _refuse_many_rows(rows: Sequence[JobDefinition], mode: Mode) -> None:
+    """Each run stores one data folder, so it can only be that of one row (LC-65)."""
+    if mode.stores_archive and len(rows) > 1:
+        raise UserError(
+            f"The mode {mode} stores the data folder of one row, and {len(rows)} would run: name one of "
+            f"{', '.join(row.row_id for row in rows)}."
+        )
 
 
 def _definition(
@@ -108,6 +132,12 @@ def _definition(
     for error in effective_problems(content, files=files):
         raise error
     content = completed(content)
+    if request.mode is Mode.SANDBOX and credentials_id_of(content):
+        with errors_of(files):
+            raise ConfigurationError(
+                "Credentials are kept for a component, and a sandbox has none: leave out the id.",
+                key="authorization.oauth_api.id",
+            )
     tag = request.tag or source.tag(content)
     with errors_of(files):
         stages = stages_of(content, component=component, registry=registry, tag=tag)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from docker_runner.errors import ApplicationError, RunnerError, UserError
 from docker_runner.job.definition import Job, JobDefinition
-from docker_runner.job.plan import PULL_IMAGES, Step, row_steps
+from docker_runner.job.plan import PULL_IMAGES, Step, steps_of
 from docker_runner.job.steps import clean_up, create_workspace, perform
 from docker_runner.job.tools import Tools
 from docker_runner.job.workspace import Workspace
@@ -77,7 +77,7 @@ def _run_row(
         work = partial(perform, step, workspace=workspace, row_id=row.row_id, tools=tools, manifests=manifests)
         manifests[step.name] = _timed(result, row.row_id, step.name, work, on_step)
 
-    steps = row_steps(row.configuration, row.component)
+    steps = steps_of(row)
     for step in steps:
         if step.on_failure:
             continue

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,12 +10,10 @@ from docker_runner.documents import hide_secrets, read_output
 from docker_runner.engine.redaction import Redactor
 from docker_runner.errors import ConfigurationError
 from docker_runner.interface.config_file import rendered
-from docker_runner.interface.data_folder import EXTENSIONS
 from docker_runner.job.definition import JobDefinition
 from docker_runner.job.workspace import RowWorkspace
+from docker_runner.job.zipping import STATE_FILES, zip_folder
 from docker_runner.storage.base import Commit, FileUpload, Storage, StoredFile
-
-_MASKED = frozenset(f"{folder}/state.{extension}" for folder in ("in", "out") for extension in EXTENSIONS)
 
 
 def store_snapshot(
@@ -49,13 +46,14 @@ def store_snapshot(
     component = row.main.component if stage is None else row.stages[position].component
     data = folders.data(position)
     archive = folders.folder / name
-    tags = ("debug", component.id, f"jobId:{row.identity.run_id}", f"rowId:{row.row_id}")
+    tags = ("debug", component.id, f"jobId:{row.identity.job_id}", f"rowId:{row.row_id}")
+    texts = {
+        path: redactor.redact(_masked(content, extension=path.rsplit(".", 1)[1]))
+        for path, content in secret_files.items()
+    }
+    states = dict.fromkeys(STATE_FILES, lambda file: redactor.redact(_masked_file(file)))
     try:
-        # Components may date their files before 1980, which a zip cannot tell.
-        with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED, strict_timestamps=False) as target:
-            _add_folder(target, data.root, redactor=redactor, left_out=secret_files)
-            for path, content in secret_files.items():
-                target.writestr(path, redactor.redact(_masked(content, extension=path.rsplit(".", 1)[1])))
+        zip_folder(data.root, archive, texts=texts, rewritten=states)
         files = (FileUpload(source=archive, name=name, tags=tags), *more)
         return storage.commit(Commit(key=f"{folders.attempt(position)}-{name}", files=files)).files
     finally:
@@ -73,17 +71,3 @@ def _masked_file(path: Path) -> str:
     except ConfigurationError:
         return ""
     return _masked(content, extension=path.suffix[1:])
-
-
-def _add_folder(
-    target: zipfile.ZipFile, root: Path, *, redactor: Redactor, left_out: Mapping[str, Mapping[str, Any]]
-) -> None:
-    """Add everything below a folder, empty folders included, dot-files and links left out (LC-61)."""
-    for path in sorted(root.rglob("*")):
-        relative = path.relative_to(root)
-        if path.is_symlink() or any(part.startswith(".") for part in relative.parts) or str(relative) in left_out:
-            continue
-        if str(relative) in _MASKED and path.is_file():
-            target.writestr(str(relative), redactor.redact(_masked_file(path)))
-        elif path.is_dir() or path.is_file():
-            target.write(path, str(relative))

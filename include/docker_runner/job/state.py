@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from docker_runner.encryption import secret_values
+from docker_runner.encryption import refuse_plain_secrets, secret_values
 from docker_runner.errors import UserError
 from docker_runner.interface.state import checked_state, component_state, is_large
 from docker_runner.job.definition import JobDefinition
@@ -51,6 +51,17 @@ def decrypted_state(row: JobDefinition, folders: RowWorkspace, tools: Tools) -> 
     return _decrypted(component_state(stored_state(row, folders, tools)), row, tools)
 
 
+def sealed_state(row: JobDefinition, folders: RowWorkspace, tools: Tools) -> dict[str, Any]:
+    """The component's own part of the stored state, its secrets as they are kept: ciphers (LC-65).
+
+    Raises:
+        ConfigurationError: a secret is none.
+    """
+    state = component_state(stored_state(row, folders, tools))
+    refuse_plain_secrets(state, file=f"state of {row.title}")
+    return state
+
+
 def keep_new_state(row: JobDefinition, folders: RowWorkspace, tools: Tools, *, state: Mapping[str, Any]) -> None:
     """Keep what the component wrote as its new state for the commit, its secrets encrypted (ST-5, EN-12)."""
     if is_large(state):
@@ -85,6 +96,8 @@ def may_be_stored(row: JobDefinition, tools: Tools) -> bool:
 
 def state_secrets(row: JobDefinition, folders: RowWorkspace, tools: Tools) -> Iterator[str]:
     """The secrets in the state that the component got and, once it has ended, in the one that it wrote (LG-20)."""
+    if not row.mode.runs_images:
+        return
     yield from secret_values(decrypted_state(row, folders, tools))
     yield from secret_values(_decrypted(kept_new_state(folders), row, tools))
 

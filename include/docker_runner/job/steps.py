@@ -18,10 +18,11 @@ from docker_runner.engine.images import PreparedImage
 from docker_runner.errors import ApplicationError, EngineError
 from docker_runner.interface.config_file import rendered
 from docker_runner.interface.environment import refuse_missing_token
-from docker_runner.job.config import secrets_of, stage_config
+from docker_runner.job.archive import make_archived_folder
+from docker_runner.job.config import sealed_config, secrets_of, stage_config
 from docker_runner.job.containers import LABEL_INSTALLATION, LABEL_JOB, LABEL_ROW, SIZES, unknown_size
 from docker_runner.job.credentials import with_credentials
-from docker_runner.job.definition import Job, JobDefinition
+from docker_runner.job.definition import Job, JobDefinition, Mode
 from docker_runner.job.discretion import discreet
 from docker_runner.job.event_log import EventLog
 from docker_runner.job.images import pull_images
@@ -33,7 +34,7 @@ from docker_runner.job.job_events import (
     tell_end_of_step,
     told,
 )
-from docker_runner.job.plan import Kind, Step, row_steps
+from docker_runner.job.plan import Kind, Step, steps_of
 from docker_runner.job.readers import file_reader, table_reader
 from docker_runner.job.stages import redactor_of, release_stage, run_stage_of_row
 from docker_runner.job.state import decrypted_state, forget_stored_state, stored_state
@@ -97,9 +98,10 @@ def perform(
             raise ApplicationError(f"The row {row_id!r} is not part of this run.")
         # Tasks are made from the configuration as stored; what is run may have come with the run. A step that has no
         # task of its own is done by the next one that builds on it.
-        planned = next((item for item in row_steps(row.configuration, row.component) if item.name == step.name), None)
+        planned = next((item for item in steps_of(row) if item.name == step.name), None)
         if planned is None:
-            tools.log.info("There is nothing to do: the configuration that is run has no %s.", step.name)
+            told_mode = "" if row.mode is Mode.RUN else f" in mode {row.mode}"
+            tools.log.info("There is nothing to do: the configuration that is run has no %s%s.", step.name, told_mode)
             return {}
         step = planned
     with told(job, row, workspace, tools) as events:
@@ -121,7 +123,7 @@ def perform(
 
 def _perform_of_row(work: RowWork, events: EventLog) -> Manifest:
     job, row, tools = work.job, work.row, work.tools
-    steps = {item.name: item for item in row_steps(row.configuration, row.component)}
+    steps = {item.name: item for item in steps_of(row)}
     if work.step.kind not in _READ_WHAT_A_COMPONENT_LEFT:
         with events.listening(tools.log):
             return _perform(work, steps)
@@ -180,7 +182,7 @@ def create_workspace(job: Job, workspace: Workspace, tools: Tools) -> None:
 
 
 def _create_workspace(job: Job, workspace: Workspace, tools: Tools, events: EventLog) -> None:
-    for stage in (stage for row in job.rows for stage in row.stages):
+    for stage in (stage for row in job.rows for stage in row.images):
         refuse_missing_token(stage.component, tools.settings.forwarded_token)
     job = replace(job, rows=tuple(with_credentials(row, tools) for row in job.rows))
     for _ in secrets_of(job, tools):
@@ -222,13 +224,16 @@ def _write_config(work: RowWork) -> Manifest:
     """Make sure that every config file can be written: secrets decrypt, state is sound (DF-19, DF-20, EN-9).
 
     The files themselves, with secrets in plain text, exist only while their container runs. What is shown here is the
-    same with the secrets hidden.
+    same with the secrets hidden. Where no container runs, the data folder is made here.
     """
     row, tools = work.row, work.tools
-    decrypted_state(row, work.folders, tools)
+    if not row.mode.runs_images:
+        make_archived_folder(row, work.folders, tools)
+    else:
+        decrypted_state(row, work.folders, tools)
     shown = {}
-    for stage in row.stages:
-        content, _ = stage_config(stage, row, tools)
+    for stage in row.images or (row.main,):
+        content = stage_config(stage, row, tools)[0] if row.images else sealed_config(stage, row)
         text = rendered(hide_secrets(content), extension="json").replace("\\/", "/")
         more = f"\n… {len(text) - _SHOWN_CHARACTERS} more characters" if len(text) > _SHOWN_CHARACTERS else ""
         tools.log.info("config.json of %s:\n%s%s", stage.component.id, text[:_SHOWN_CHARACTERS], more)
@@ -281,10 +286,19 @@ def clean_up(workspace: Workspace, tools: Tools, *, problem: str | None = None) 
         EngineError: the engine does not answer, so containers may be left; the folders are removed all the same.
     """
     try:
-        return {"containers": stop_containers(workspace.job_id, tools)}
+        return {"containers": stop_containers(workspace.job_id, tools) if _may_have_containers(workspace) else 0}
     finally:
         end_events(workspace, tools, problem=problem)
         workspace.remove()
+
+
+def _may_have_containers(workspace: Workspace) -> bool:
+    """Whether the engine must be asked: not after a run of which it is known that it starts none."""
+    try:
+        job = workspace.job()
+    except ApplicationError:
+        return True
+    return not job.rows or bool(job.images())
 
 
 def stop_containers(job_id: str, tools: Tools, *, row_id: str | None = None) -> int:

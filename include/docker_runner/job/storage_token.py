@@ -77,13 +77,18 @@ def refuse_forbidden(job: Job, tools: Tools) -> dict[str, Token | None]:
 def _refuse_forbidden(row: JobDefinition, token: Token) -> None:
     if token.permissions.read_only:
         raise ForbiddenError(f"The Storage {token.title} may only read: no job can run with it.")
+    if not row.stores_results and token.permissions.file_access is FileAccess.NONE:
+        raise ForbiddenError(
+            f"The Storage {token.title} may not use files, and a run in mode {row.mode} stores its data folder as one: "
+            "it needs the permission files:own or files:all."
+        )
     for key, mapped, wanted in _mapped_tables(row):
         # In a branch the branch's own table is read if there is one, else the other (BR-3): either may do.
         ids = [branch_table(mapped, row.branch_prefix), *([mapped] if wanted is Access.READ else [])]
         refused = [error for table_id in ids if (error := _refusal(token, table_id, wanted))]
         if len(refused) == len(ids):
             raise ConfigurationError(str(refused[-1]), key=key)
-    for direction in ("input", "output"):
+    for direction in ("input", "output") if row.stores_results else ("input",):
         if row.mapping(direction, "files") and token.permissions.file_access is FileAccess.NONE:
             raise ConfigurationError(
                 f"The Storage {token.title} may not use files: it needs the permission files:own or files:all.",
@@ -107,7 +112,9 @@ def _mapped_tables(row: JobDefinition) -> Iterator[tuple[str, str, Access]]:
         "output": ("destination", Access.WRITE),
     }
     for direction, (name, wanted) in places.items():
-        if direction == "output" and (not row.component.writes_storage or row.stores_files_only):
+        if direction == "output" and not (
+            row.stores_results and row.component.writes_storage and not row.stores_files_only
+        ):
             continue
         for index, item in enumerate(row.mapping(direction, "tables")):
             table_id = str(item.get(name) or "")

@@ -10,6 +10,7 @@ from typing import Any
 from docker_runner.errors import NotFoundError, UserError
 from docker_runner.interface.output_variables import Scalar, read_output_variables
 from docker_runner.interface.state import new_state
+from docker_runner.job.archive import store_archive
 from docker_runner.job.artifacts import kept_uploads
 from docker_runner.job.definition import Job, JobDefinition, Mode
 from docker_runner.job.stages import redactor_of, store_last_snapshot
@@ -38,7 +39,9 @@ class Unloading:
     tools: Tools
 
     def unload(self, *, tables: Loaded, files: Loaded) -> Manifest:
-        """Store tables, files and state in one commit (D6, LC-34), or in debug mode the last snapshot (LC-60, LC-64).
+        """Store tables, files and state in one commit (D6, LC-34).
+
+        In debug mode the last snapshot is stored instead (LC-60, LC-64), in others the data folder (LC-65).
 
         Args:
             tables: what the input mapping of tables fetched.
@@ -48,6 +51,9 @@ class Unloading:
             UserError: mapping, manifests or data are wrong; nothing is stored.
         """
         row, folders, tools = self.row, self.folders, self.tools
+        if row.mode.stores_archive:
+            archive = store_archive(self.job, row, folders, tools)
+            return {"tables": [], "files": [_shown_file(archive)], "state": False}
         artifacts = kept_uploads(folders)
         if row.mode is Mode.DEBUG:
             snapshot, *more = store_last_snapshot(self.job, row, folders, tools, more=artifacts)
@@ -83,7 +89,7 @@ class Unloading:
             files: what the input mapping of files fetched.
         """
         stage = self.folders.last_made()
-        if stage is None or self.row.mode is Mode.DEBUG:
+        if stage is None or not self.row.stores_results:
             self.tools.log.info("There is nothing to store of this row.")
             return {"tables": []}
         stored: Loaded = []

@@ -6,7 +6,7 @@ import logging
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -46,6 +46,7 @@ class TableReader:
         branch: id of the development branch; empty in the default branch (BR-3).
         branch_buckets_allowed: buckets of development branches may be named (BR-9).
         schema_told: manifests of typed tables have a ``schema``.
+        most_rows: no table has more rows, whatever an item asks for; None for any number (LC-65).
         max_bytes: size of the largest table that may be exported (IM-27).
         log: is told what was fetched (IM-38).
     """
@@ -59,6 +60,7 @@ class TableReader:
     branch: str = ""
     branch_buckets_allowed: bool = False
     schema_told: bool = True
+    most_rows: int | None = None
 
     def find(self, items: Sequence[Mapping[str, Any]]) -> list[FoundTable]:
         """Understand all items, find and measure their tables; nothing is read from them yet.
@@ -73,7 +75,9 @@ class TableReader:
             UserError: a mapping is wrong, or Storage refuses it; names the key (IM-39, LC-44).
         """
         now = datetime.now(UTC)
-        wanted = [input_table(item, key=f"storage.input.tables[{i}]", now=now) for i, item in enumerate(items)]
+        wanted = [
+            self._limited(input_table(item, key=f"storage.input.tables[{i}]", now=now)) for i, item in enumerate(items)
+        ]
         if not wanted:
             return []
         if not self.branch_buckets_allowed:
@@ -87,6 +91,11 @@ class TableReader:
             FoundTable(item, table, dates.get(table.id) if item.adaptive else item.changed_since)
             for item, table in zip(wanted, tables, strict=True)
         ]
+
+    def _limited(self, item: InputTable) -> InputTable:
+        if self.most_rows is None:
+            return item
+        return replace(item, limit=self.most_rows if item.limit is None else min(item.limit, self.most_rows))
 
     def load(self, items: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         """Write the mapped tables and their manifests into the folder (IM-25..IM-39).

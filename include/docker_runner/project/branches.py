@@ -12,6 +12,7 @@ from docker_runner.documents import read_json
 from docker_runner.errors import ConfigurationError, NotFoundError
 
 DEFAULT_FOLDER = "main"
+_LONGEST_NAME_BYTES = 255
 # What may stand in names of buckets and in tags.
 _SAFE_ID = re.compile(r"[A-Za-z0-9_-]+")
 
@@ -73,7 +74,11 @@ def branch_of_folder(folder: Path, wanted: str) -> Branch:
         ConfigurationError: the name of a development branch cannot be used in names of buckets.
     """
     path = wanted or DEFAULT_FOLDER
-    if wanted and not (folder / path).is_dir():
+    # Requests name branches too: they never lead out of the project.
+    is_name = (
+        "/" not in path and path.isprintable() and len(path.encode()) <= _LONGEST_NAME_BYTES and path not in (".", "..")
+    )
+    if not is_name or (wanted and not (folder / path).is_dir()):
         raise NotFoundError(f"There is no branch {wanted!r} in the project {folder}: there is no such folder.")
     if _is_default(folder, path, ()):
         return Branch("", path, is_default=True)

@@ -18,6 +18,8 @@ from docker_runner.project.entries import FLOW_COMPONENTS
 from docker_runner.project.image_definition import check_image_definition, image_uri
 from docker_runner.project.unsupported import refuse_unsupported_component
 
+_LONGEST_NAME_BYTES = 255
+
 
 @dataclass(frozen=True)
 class Component:
@@ -194,7 +196,8 @@ class ComponentRegistry:
                 f"{component_id} is no component that runs by itself: its configurations are flows, which are DAGs in "
                 "Airflow. `docker-runner list` shows what they run."
             )
-        if "/" in component_id or not path.is_file():
+        is_name = "/" not in component_id and len(path.name.encode("utf-8", "replace")) <= _LONGEST_NAME_BYTES
+        if not is_name or not path.is_file():
             near = difflib.get_close_matches(component_id, self.ids(), n=3)
             hint = f" Did you mean {' or '.join(near)}?" if near else ""
             raise NotFoundError(

@@ -235,10 +235,12 @@ def test_the_dags_of_another_branch_carry_its_name_and_run_what_stands_in_it(
 
 
 @pytest.mark.rules("LC-84", "VR-4")
-def test_the_trigger_form_offers_every_mode_and_stored_values(installation: Installation) -> None:
+def test_the_trigger_form_offers_what_a_stored_configuration_can_be_run_in_and_stored_values(
+    installation: Installation,
+) -> None:
     installation.configuration("plain", {"variables_id": "v"})
     params = dags(installation)[f"{SCRIPT}--plain"].params
-    assert params.get_param("mode").schema["enum"] == ["run", "forceRun", "debug"]
+    assert params.get_param("mode").schema["enum"] == ["run", "forceRun", "debug", "dry-run", "input"]
     assert params["values"] == ""
 
 

@@ -73,13 +73,15 @@ def test_each_image_and_the_end_have_a_snapshot_of_the_whole_data_folder(install
     assert not [name for name, text in everything if SECRET in text or ".hidden" in name or "tmp" in name]
 
 
-@pytest.mark.rules("LC-60", "LC-62")
+@pytest.mark.rules("LC-60", "LC-62", "LC-63", "LC-86", "EV-1")
 def test_the_last_snapshot_shows_what_the_component_got_too(installation: Installation) -> None:
     installation.store_state("debug", {"component": {"#old": installation.cipher(SECRET)}})
-    script = f"open('/data/out/files/f', 'w').write({SECRET[::-1]!r})"
+    script = f"import os; print(os.environ['KBC_RUNID']); open('/data/out/files/f', 'w').write({SECRET[::-1]!r})"
     content = {"parameters": {"script": script, "#p": installation.cipher(SECRET)}}
     installation.configuration("debug", content)
-    installation.run("debug", mode="debug")
+    installation.run("debug", mode="debug", parent_run_id="12.5")
+    assert "12.5.run-1" in installation.lines
+    assert all("jobId:run-1" in file.tags for file in snapshots(installation))
     found = entries(installation, snapshots(installation)[-1])
     assert json.loads(found["config.json"])["parameters"]["#p"] == "[hidden]"
     assert json.loads(found["in/state.json"]) == {"#old": "[hidden]"}

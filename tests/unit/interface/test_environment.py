@@ -58,6 +58,12 @@ def test_row_branch_and_mode_are_told_when_there_are_any() -> None:
     assert variables["KBC_CONFIGID"] == "main"
 
 
+@pytest.mark.rules("EV-10")
+@pytest.mark.parametrize(("mode", "told"), [("run", "run"), ("debug", "debug"), ("dry-run", "debug")])
+def test_components_are_told_whether_results_are_stored(mode: str, told: str) -> None:
+    assert variables_of(component(), replace(IDENTITY, mode=mode))["KBC_COMPONENT_RUN_MODE"] == told
+
+
 @pytest.mark.rules("EV-4", "PR-8")
 def test_without_a_configuration_its_id_is_a_hash_of_the_parameters() -> None:
     def config_id(parameters: object) -> str:

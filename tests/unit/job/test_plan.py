@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from tests.builders import ProjectBuilder, component
 
+from docker_runner.job.definition import Mode
 from docker_runner.job.plan import Kind, row_steps
 
 FULL = {
@@ -35,6 +36,25 @@ def test_a_full_configuration_has_all_steps_in_order() -> None:
     assert [step.name for step in steps if step.on_failure] == ["unload_always"]
     assert steps[-2].takes == ("load_tables", "load_files")
     assert all(step.takes == ("pull_images",) for step in steps[3:7])
+
+
+@pytest.mark.rules("LC-65")
+@pytest.mark.parametrize(
+    ("mode", "names"),
+    [
+        (Mode.SANDBOX, ["load_tables", "load_files", "write_config", "unload_output"]),
+        (Mode.INPUT, ["load_tables", "load_files", "write_config", "unload_output"]),
+        (
+            Mode.DRY_RUN,
+            ["load_tables", "load_files", "write_config", "before_1", "run_component", "after_1", "after_2",
+             "unload_output"],
+        ),
+    ],
+)  # fmt: skip
+def test_a_mode_that_stores_the_data_folder_has_only_the_steps_that_lead_there(mode: Mode, names: list[str]) -> None:
+    steps = row_steps(FULL, component(), mode=mode)
+    assert [step.name for step in steps] == names
+    assert steps[-1].after == (names[-2],)
 
 
 @pytest.mark.rules("LC-31", "PR-12", "LC-64")

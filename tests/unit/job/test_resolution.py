@@ -14,7 +14,8 @@ from tests.builders import ProjectBuilder, write
 from docker_runner.encryption import Encryptor, Scope
 from docker_runner.errors import ConfigurationError, NotFoundError, UserError
 from docker_runner.job.definition import Job, Mode
-from docker_runner.job.resolution import JobRequest, described
+from docker_runner.job.request import full_run_id
+from docker_runner.job.resolution import JobRequest, described, resolve_job
 from docker_runner.project.variables import VariableValues
 
 KEY = "dGhlIGZpcnN0IGtleSBvZiB0aGUgZW5jcnlwdG9yLi4="
@@ -40,12 +41,40 @@ def test_the_trigger_form_is_read() -> None:
     assert JobRequest.from_params({"rows": [1, "b"]}).rows == ("1", "b")
 
 
+def test_what_the_api_keeps_beside_a_run_changes_nothing_of_it() -> None:
+    assert JobRequest.from_params({"api": {"behavior": {"onError": "warning"}}}) == JobRequest()
+    assert JobRequest.from_params({"api": None, "parent_run_id": "", "format": None}) == JobRequest()
+
+
+@pytest.mark.rules("LC-86", "EV-1")
+@pytest.mark.parametrize(
+    ("parent", "full"), [("", "manual__2026.5"), ("12.34", "12.34.manual__2026.5"), (7, "7.manual__2026.5")]
+)
+def test_a_run_is_known_by_its_parents_id_in_front_of_its_own(built: ProjectBuilder, parent: Any, full: str) -> None:
+    built.configuration({})
+    params = {"parent_run_id": parent}
+    job = resolve_job(
+        built.project, built.registry, component_id="vendor.ex-foo", config_id="main", job_id="j",
+        run_id="manual__2026.5", request=JobRequest.from_params(params),
+    )  # fmt: skip
+    identity = Job.from_json(job.to_json()).rows[0].identity
+    assert (identity.run_id, identity.job_id) == (full, "manual__2026.5")
+    assert full_run_id(params, "manual__2026.5") == full
+    # What is wrong with a request is told under the run's own id.
+    assert full_run_id({"parent_run_id": "a b"}, "own") == "own"
+
+
 @pytest.mark.rules("LC-21")
 @pytest.mark.parametrize(
     ("params", "problem"),
     [
-        ({"mode": "dry-run"}, "must be run, forceRun or debug, not 'dry-run'"),
-        ({"mode": ["run"]}, "must be run, forceRun or debug"),
+        ({"mode": "dryrun"}, "must be run, forceRun, debug, sandbox, input or dry-run, not 'dryrun'"),
+        ({"mode": ["run"]}, "must be run, forceRun, debug, sandbox, input or dry-run"),
+        ({"mode": "input", "tag": "1"}, "The mode input runs no image: leave out the tag '1'"),
+        ({"parent_run_id": "a b"}, "parent_run_id must be the id of a run"),
+        ({"parent_run_id": "x" * 251}, "parent_run_id must be the id of a run"),
+        ({"parent_run_id": ["1"]}, "parent_run_id must be a text"),
+        *(({"api": wrong}, "api must be a map") for wrong in ([], "", "text", [1], 0, False)),
         ({"variables": "a=1"}, "must be a map of names and values"),
         ({"rows": 5}, "must be a list of ids"),
         ({"rows": [["a"]]}, "must be a list of ids"),

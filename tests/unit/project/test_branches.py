@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from tests.builders import ProjectBuilder
+from tests.builders import ProjectBuilder, write
 
 from docker_runner.errors import ConfigurationError, NotFoundError, UserError
 from docker_runner.job.definition import JobDefinition
@@ -65,6 +65,16 @@ def test_without_a_manifest_folders_are_branches(built: ProjectBuilder) -> None:
         branch(built, "new oven")
     with pytest.raises(NotFoundError, match="no branch 'gone'"):
         branch(built, "gone")
+
+
+@pytest.mark.rules("BR-1")
+@pytest.mark.parametrize("wanted", ["../other", "..", ".", "/", "main/../../other", "a\0b", "x" * 300, "\ud800"])
+def test_a_branch_that_is_asked_for_never_leads_out_of_the_project(built: ProjectBuilder, wanted: str) -> None:
+    built.configuration({})
+    for folder in ("other", "project"):
+        write(built.folder / folder / "meta.json", {"isDefault": True})
+    with pytest.raises(NotFoundError, match="no branch"):
+        branch(built, wanted)
 
 
 def row_of(built: ProjectBuilder, wanted: str, **more: Any) -> JobDefinition:
