@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -47,6 +47,15 @@ KINDS: Mapping[str, str] = {
     "project-wide-branch-type": "ProjectWideBranchTypeSecure",
 }
 """Kinds of ciphers by what people call their scope (EN-4)."""
+
+
+def kind_of(ids: Iterable[str]) -> str:
+    """The kind of cipher whose readers are told by these ids of a scope, e.g. ``component`` and ``project`` (EN-4).
+
+    Raises:
+        KeyError: no kind is told by them.
+    """
+    return {frozenset(names): kind for kind, names in _SCOPES.items()}[frozenset(ids)]
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import logging
 
+    from docker_runner.encryption import Encryptor
     from docker_runner.job.tools import Tools
     from docker_runner.settings import Settings
 
@@ -29,3 +30,18 @@ def airflow_tools(settings: Settings, *, log: logging.Logger) -> Tools:
         installation_token=partial(storage_token, settings),
         keys=partial(encryption_keys, settings),
     )
+
+
+def airflow_encryptor(settings: Settings) -> Encryptor:
+    """The keys of this installation, for encrypting; a key file is made when there are none at all yet.
+
+    Args:
+        settings: where this installation keeps things.
+
+    Raises:
+        UserError: the keys cannot be had.
+    """
+    from docker_runner.encryption_keys import encryptor_of
+    from docker_runner_airflow.hooks import encryption_keys
+
+    return encryptor_of(settings, given=encryption_keys(settings), create=True)

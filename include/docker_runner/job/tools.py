@@ -100,6 +100,12 @@ class Tools:
         """The Docker engine; raises EngineError when it does not answer."""
         return self.connect()
 
+    def close(self) -> None:
+        """Give the connection to the engine back, if there is one; for processes that live longer than their work."""
+        engine = self.__dict__.pop("engine", None)
+        if engine is not None:
+            engine.close()
+
     @cached_property
     def encryptor(self) -> Encryptor:
         """The keys of this installation."""

@@ -43,16 +43,15 @@ def branch_of_manifest(folder: Path, manifest: Mapping[str, Any], wanted: str, *
         file: the manifest, for errors.
 
     Raises:
-        ConfigurationError: there is no such branch, or none is the default one.
+        NotFoundError: there is no such branch.
+        ConfigurationError: none is the default one.
     """
     branches = {str(item["path"]): str(item["id"]) for item in manifest["branches"] or []}
     if wanted:
         path = next((path for path, branch_id in branches.items() if wanted in (path, branch_id)), None)
         if path is None:
             known = ", ".join(branches) or "none"
-            raise ConfigurationError(
-                f"There is no branch with the path or id {wanted!r}; there are: {known}.", file=file, key="branches"
-            )
+            raise NotFoundError(f"There is no branch with the path or id {wanted!r} in {file}; there are: {known}.")
         return Branch(branches[path], path, is_default=_is_default(folder, path, branches))
     # The folder that is called main nearly always is the default one: then no other needs a look.
     for path in sorted(branches, key=lambda path: path != DEFAULT_FOLDER):

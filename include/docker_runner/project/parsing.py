@@ -55,7 +55,9 @@ def _parse_input_table(item: dict[str, Any]) -> None:
         if key in item and item[key] is None:
             item[key] = nothing
     if "days" in item:
-        item["days"] = int(item["days"] or 0)
+        days = str(item["days"] or 0)
+        # A placeholder that is kept stays one.
+        item["days"] = int(days) if days.isdecimal() else item["days"]
     item["where_operator"] = item["where_operator"] or "eq"
     use_view = item.pop("use_view", False)
     load_type = item.pop("load_type", None) or ("VIEW" if use_view else "")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import uuid
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,28 @@ class Vault:
             )
             self._values = {name: value for name, value in of_branch if value is not None}
         return self._values
+
+
+@dataclass
+class ClosedVault(Vault):
+    """A vault that tells whether it has a value, and never which: its placeholders come out as they went in.
+
+    Attributes:
+        is_used: a configuration had such a placeholder.
+    """
+
+    is_used: bool = False
+    _mark: str = field(default_factory=lambda: f"vault-{uuid.uuid4().hex}", repr=False)
+
+    def reopened(self, configuration: dict[str, Any]) -> dict[str, Any]:
+        """Put the placeholders back into a configuration whose other placeholders were replaced meanwhile."""
+        text = json.dumps(configuration, ensure_ascii=False)
+        document: dict[str, Any] = json.loads(re.sub(rf"{self._mark}<([A-Za-z0-9_-]+)>", r"{{ vault.\1 }}", text))
+        return document
+
+    def _read(self) -> dict[str, str]:
+        self.is_used = True
+        return {name: f"{self._mark}<{name}>" for name in super()._read()}
 
 
 def _json_text(value: str) -> str:

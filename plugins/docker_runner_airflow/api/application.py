@@ -7,16 +7,24 @@ from typing import TYPE_CHECKING
 from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 
-from docker_runner_airflow.api import documentation, health, run_calls
+from docker_runner_airflow.api import (
+    action_calls,
+    documentation,
+    encrypt_calls,
+    health,
+    resolve_calls,
+    run_calls,
+)
 from docker_runner_airflow.api.callers import Authentication
 from docker_runner_airflow.api.errors import EveryErrorAnswered, add_error_handlers
 from docker_runner_airflow.api.limits import BodyLimit, RateLimit
+from docker_runner_airflow.api.loading import load_what_calls_need
 
 if TYPE_CHECKING:
     from docker_runner.settings import Settings
 
 # Those of a development branch first: ``/branch/…`` must not be taken for a component of that name.
-ROUTERS = (health.router, run_calls.router)
+ROUTERS = (health.router, run_calls.router, action_calls.router, encrypt_calls.router, resolve_calls.router)
 
 
 def create_application(settings: Settings) -> FastAPI:
@@ -33,6 +41,8 @@ def create_application(settings: Settings) -> FastAPI:
         redoc_url=None,
     )
     app.state.settings = settings
+    app.state.action_places = action_calls.ActionPlaces(settings.api_actions)
+    load_what_calls_need()
     for router in ROUTERS:
         app.include_router(router)
     documentation.add(app)

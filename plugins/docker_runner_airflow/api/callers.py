@@ -13,6 +13,7 @@ from docker_runner.errors import TokenError
 from docker_runner.storage import open_ledger
 from docker_runner.storage.tokens import PresentedToken
 from docker_runner_airflow.api.errors import ApiError, answer
+from docker_runner_airflow.api.login_page import is_for_people, login_page
 
 if TYPE_CHECKING:
     from airflow.api_fastapi.auth.managers.models.base_user import BaseUser
@@ -135,6 +136,9 @@ class Authentication:
             headers = {**(getattr(error, "headers", None) or {})}
             if status == 401:
                 headers["WWW-Authenticate"] = "Bearer"
+            if status == 401 and is_for_people(request):
+                await login_page(request, token_header=TOKEN_HEADER)(scope, receive, send)
+                return
             await answer(request, status, message, headers)(scope, receive, send)
             return
         await self._app(scope, receive, send)

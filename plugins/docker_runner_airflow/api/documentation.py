@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.openapi.utils import get_openapi
-from fastapi.responses import FileResponse
+from fastapi.responses import FileResponse, HTMLResponse
+from starlette.requests import Request
 
 from docker_runner_airflow.api.callers import OPEN_PATHS, TOKEN_HEADER
 from docker_runner_airflow.api.errors import ApiError
+from docker_runner_airflow.api.login_page import DOCS
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
-    from fastapi.responses import HTMLResponse
-    from starlette.requests import Request
 
 TITLE = "Docker Runner"
 DESCRIPTION = """Runs components: stored configurations as their DAGs, and configurations that come with the request.
@@ -46,7 +46,7 @@ def add(app: FastAPI) -> None:
 
     app.openapi = described  # type: ignore[method-assign]
 
-    @app.get("/docs", include_in_schema=False)
+    @app.get(DOCS, include_in_schema=False)
     def page(request: Request) -> HTMLResponse:
         root = str(request.scope.get("root_path", "")).rstrip("/")
         return get_swagger_ui_html(
@@ -57,7 +57,7 @@ def add(app: FastAPI) -> None:
             swagger_favicon_url=f"{root}/docs/favicon-32x32.png",
         )
 
-    @app.get("/docs/{name}", include_in_schema=False)
+    @app.get(f"{DOCS}/{{name}}", include_in_schema=False)
     def asset(name: str) -> FileResponse:
         """The page works without the internet: its parts come from a Python package."""
         from swagger_ui_bundle import swagger_ui_path

@@ -135,7 +135,7 @@ def _place(loc: Sequence[str | int]) -> str:
 async def _runner(request: Request, error: RunnerError) -> JSONResponse:
     """An error of the runner: the user's with its own words, others with words that give nothing away (API-3)."""
     if isinstance(error, UserError):
-        return answer(request, status_of(error), str(error))
+        return answer(request, status_of(error), _without_folders(str(error), request))
     exception_id = _new_id()
     LOG.error("%s: %s %s: %s", exception_id, request.method, request.url.path, error)
     what = "The runner failed"
@@ -144,6 +144,14 @@ async def _runner(request: Request, error: RunnerError) -> JSONResponse:
     elif isinstance(error, StorageError):
         what = "Storage failed or cannot be reached"
     return _answer(request, 500, f"{what}. {_advice(exception_id)}", exception_id=exception_id)
+
+
+def _without_folders(message: str, request: Request) -> str:
+    """A message whose files are named as the project names them: where they lie here is nobody's business."""
+    settings = request.app.state.settings
+    for folder in (settings.project, settings.components):
+        message = message.replace(f"{folder}/", "").replace(str(folder), folder.name)
+    return message
 
 
 def status_of(error: UserError) -> int:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from docker_runner.errors import ConfigurationError, UserError
+from docker_runner.errors import ConfigurationError, NotFoundError, UserError
 from docker_runner.job.definition import Job
 from docker_runner.job.resolution import JobRequest, resolve_job
 from docker_runner.project.component import ComponentRegistry
@@ -148,7 +148,7 @@ def test_another_branch_has_its_own_configurations_and_guards(branch: str) -> No
 
 
 def test_a_branch_that_does_not_exist_is_named_with_those_that_do() -> None:
-    with pytest.raises(ConfigurationError, match=r"id 'prod'; there are: 4177-new-oven, main\."):
+    with pytest.raises(NotFoundError, match=r"id 'prod' in .*manifest\.json; there are: 4177-new-oven, main\."):
         project("prod")
 
 
