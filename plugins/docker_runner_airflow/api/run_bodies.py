@@ -73,6 +73,20 @@ class RunBody(Body):
         return self
 
 
+class SandboxBody(Body):
+    """What a data folder is made of (API-37)."""
+
+    configData: dict[str, Any] = Field(description="A whole configuration.")  # noqa: N815
+
+    @field_validator("configData")
+    @classmethod
+    def _something(cls, value: dict[str, Any]) -> dict[str, Any]:
+        """An empty one is none (CF-39)."""
+        if not value:
+            raise PydanticCustomError("empty", "Must have at least one node, e.g. storage")
+        return value
+
+
 def given(value: Any) -> bool:
     """Whether an id is given: null and an empty text are none."""
     return value is not None and value != ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends, Header, Path
+from fastapi import APIRouter, Depends, Header, Path, Query
 from pydantic import BaseModel, Field
 from starlette.requests import Request
 
@@ -14,7 +14,7 @@ from docker_runner_airflow.api.bodies import StrictJson
 from docker_runner_airflow.api.callers import CallerDep
 from docker_runner_airflow.api.errors import RUN_ID_HEADER, ApiError, documented
 from docker_runner_airflow.api.job_ids import job_id_of
-from docker_runner_airflow.api.run_bodies import RunBody, given, values_asked
+from docker_runner_airflow.api.run_bodies import RunBody, SandboxBody, given, values_asked
 from docker_runner_airflow.api.starting import NewJob, Started, refuse_unknown_component, start
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ BranchPath = Annotated[
 TagPath = Annotated[
     str, Path(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$", max_length=128, description="Tag of the image.")
 ]
-_PARENT = re.compile(r"[A-Za-z0-9_.:+~/-]{1,250}")
+PARENT = re.compile(r"[A-Za-z0-9_.:+~/@-]{1,250}")
 
 
 class CreatedJob(BaseModel):
@@ -48,8 +48,8 @@ def parent_run(run_id: Annotated[str | None, Header(alias=RUN_ID_HEADER)] = None
     Raises:
         ApiError: 400, it has not the form of one.
     """
-    if run_id and not _PARENT.fullmatch(run_id):
-        raise ApiError(400, f"The header {RUN_ID_HEADER} must be a run id: letters, digits and _.:+~/- (at most 250).")
+    if run_id and not PARENT.fullmatch(run_id):
+        raise ApiError(400, f"The header {RUN_ID_HEADER} must be a run id: letters, digits and _.:+~/@- (at most 250).")
     return run_id or ""
 
 
@@ -92,6 +92,7 @@ def new_job(component: str, body: RunBody, *, mode: str, parent: str, branch: st
     )
 
 
+SANDBOX = "sandbox"
 CREATES: dict[str, Any] = {"status_code": 202, "responses": documented(409)}
 
 
@@ -99,6 +100,25 @@ CREATES: dict[str, Any] = {"status_code": 202, "responses": documented(409)}
 def run_nothing() -> CreatedJob:
     """There is no job without a component (API-6)."""
     raise ApiError(400, "The name of a component is required: POST /{component}/run.")
+
+
+@router.post("/sandbox", summary="Show the data folder that a configuration describes", **CREATES)
+def sandbox(
+    request: Request,
+    caller: CallerDep,
+    parent: ParentDep,
+    body: SandboxBody,
+    file_format: Annotated[Literal["yaml", "json"], Query(alias="format", description="Of the config file.")] = "yaml",
+) -> CreatedJob:
+    """Stores a data folder as a file, with 50 rows of each table at most; there is neither component nor container."""
+    job = NewJob(
+        component=SANDBOX,
+        mode="sandbox",
+        config_data=body.configData,
+        asked={"format": file_format},
+        parent=parent,
+    )
+    return _created(request, job, caller)
 
 
 @router.post("/branch/{branch}/{component}/run", summary="Run in a branch", **CREATES)
