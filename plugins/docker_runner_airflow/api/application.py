@@ -48,8 +48,8 @@ def create_application(settings: Settings) -> FastAPI:
     documentation.add(app)
     add_error_handlers(app)
     # The last one added is the first that a request meets.
-    app.add_middleware(Authentication, settings=settings, rate=RateLimit(settings.api_rate))
     app.add_middleware(BodyLimit, most_bytes=settings.api_max_body_bytes)
+    app.add_middleware(Authentication, settings=settings, rate=RateLimit(settings.api_rate))
     app.add_middleware(EveryErrorAnswered)
     # Without credentials of the browser: pages of others can call only with a token of their own (API-4).
     app.add_middleware(

@@ -13,6 +13,7 @@ import pytest
 from airflow_home import LocalAirflow
 from tests.installation import Installation, build_script_image
 from tests.integration.api.server import USERS, ApiServer
+from tests.integration.api.world import build_world
 
 REPOSITORY = Path(__file__).parents[3]
 
@@ -23,6 +24,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
     build_script_image(os.environ.get("DOCKER_RUNNER_BASE_IMAGE") or "docker-runner/base:latest")
     folder = tmp_path_factory.mktemp("api")
     installation = Installation(folder)
+    build_world(installation)
     airflow = LocalAirflow(
         home=folder / "home" / "airflow",
         dags_folder=REPOSITORY / "dags",
@@ -32,6 +34,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
             "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": ",".join(f"{name}:{role}" for name, role in USERS.items()),
             # Thousands of requests come from one caller.
             "DOCKER_RUNNER_API_RATE": "100000/minute",
+            "DOCKER_RUNNER_API_MAX_BODY_BYTES": "100000",
         },
         parts=("dag-processor",),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -67,11 +68,13 @@ class ApiServer:
 
     def __post_init__(self) -> None:
         ledger = open_ledger(self.installation.settings.storage)
+        soon = datetime.now(UTC) + timedelta(seconds=1)
         for name, permissions in PERMISSIONS.items():
-            past = datetime.now(UTC) + timedelta(seconds=1) if name == "expired" else None
-            self.tokens[name] = ledger.create_token(name, permissions, creator="test", expires=past)
+            expires = soon if name == "expired" else None
+            self.tokens[name] = ledger.create_token(name, permissions, creator="test", expires=expires)
         ledger.revoke_token(self.tokens["revoked"].token.id)
         self.url = self.airflow.status().url
+        time.sleep(max(0.0, (soon - datetime.now(UTC)).total_seconds()))
 
     def as_(self, caller: str = "") -> Client:
         """A client of a caller: an Airflow user or a Storage token by its name, or nobody."""
