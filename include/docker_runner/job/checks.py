@@ -35,17 +35,16 @@ def part_problems(configuration: Configuration, rows: Sequence[Row]) -> Iterator
         yield from problems(content, "configuration-row", file=file, placeholders=True)
 
 
-def effective_problems(content: Mapping[str, Any], *, files: Files, placeholders: bool = False) -> Iterator[UserError]:
+def effective_problems(content: Mapping[str, Any], *, files: Files) -> Iterator[UserError]:
     """What is wrong in an effective configuration: all that the schema finds, else all that other checks find.
 
     Args:
         content: merged, with its placeholders replaced.
         files: the files that it comes from, the most special one first.
-        placeholders: some are still there, because what they stand for is not to be shown.
     """
     found = [
         located(ConfigurationError(wrong.problem, key=wrong.key), files, place=wrong.place)
-        for wrong in violations(content, "configuration", placeholders=placeholders)
+        for wrong in violations(content, "configuration")
     ]
     yield from found
     if found:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from docker_runner.documents import lines_shown
+from docker_runner.errors import ConfigurationError, UserError
 from docker_runner.job.checks import effective_problems, part_problems
 from docker_runner.job.request import JobRequest
 from docker_runner.job.resolution import replaced
@@ -16,7 +20,7 @@ from docker_runner.project.configuration import Configuration, Project, Row
 from docker_runner.project.parsing import completed
 from docker_runner.project.rows import effective_configurations
 from docker_runner.project.variables import VariableValues
-from docker_runner.project.vault import ClosedVault
+from docker_runner.project.vault import ClosedVault, Vault
 
 
 @dataclass(frozen=True)
@@ -59,24 +63,38 @@ def effective_configuration(
     """
     for error in part_problems(stored, stored.rows):
         raise error
-    closed = ClosedVault(vault, project.branch.path)
-    registry = StackRegistry(registry, project.api_host)
+    opened, closed = Vault(vault, project.branch.path), ClosedVault(vault, project.branch.path)
     source = Source(stored)
     parts = []
     for row, merged in effective_configurations(stored):
         files = source.files(row)
-        content, _ = replaced(
+        put_in = partial(
+            replaced,
             merged,
             source=source,
             request=JobRequest(variables=values),
             project=project,
-            registry=registry,
-            vault=closed,
+            registry=StackRegistry(registry, project.api_host),
             files=files,
         )
-        content = closed.reopened(content)
-        for problem in effective_problems(content, files=files, placeholders=closed.is_used):
-            raise problem
-        parts.append((row, completed(content)))
+        shown, _ = put_in(vault=closed)
+        with _values_hidden(closed):
+            # What a job would find is found with what a job would use.
+            content, _ = put_in(vault=opened)
+            for problem in effective_problems(content, files=files):
+                raise problem
+        parts.append((row, completed(closed.reopened(shown))))
     rows = tuple((row, content) for row, content in parts if row)
     return EffectiveConfiguration(stored, stored.configuration if rows else parts[0][1], rows)
+
+
+@contextmanager
+def _values_hidden(vault: ClosedVault) -> Iterator[None]:
+    """Let errors show the vault's placeholders in place of what they stand for."""
+    try:
+        yield
+    except ConfigurationError as error:
+        problem = vault.hidden(error.problem)
+        raise ConfigurationError(problem, file=error.file, key=vault.hidden(error.key), line=error.line) from None
+    except UserError as error:
+        raise UserError(vault.hidden(str(error))) from None

@@ -60,14 +60,16 @@ class Vault:
 
 @dataclass
 class ClosedVault(Vault):
-    """A vault that tells whether it has a value, and never which: its placeholders come out as they went in.
+    """A vault that tells whether it has a value, and never which: its placeholders come out as they went in."""
 
-    Attributes:
-        is_used: a configuration had such a placeholder.
-    """
-
-    is_used: bool = False
     _mark: str = field(default_factory=lambda: f"vault-{uuid.uuid4().hex}", repr=False)
+    _used: set[str] = field(default_factory=set)
+
+    def rendered(self, configuration: dict[str, Any]) -> tuple[dict[str, Any], dict[str, str], list[str]]:
+        """Mark the placeholders, so that nothing else that is put in touches them; see :meth:`reopened`."""
+        content, used, missing = super().rendered(configuration)
+        self._used |= used.keys()
+        return content, used, missing
 
     def reopened(self, configuration: dict[str, Any]) -> dict[str, Any]:
         """Put the placeholders back into a configuration whose other placeholders were replaced meanwhile."""
@@ -75,8 +77,14 @@ class ClosedVault(Vault):
         document: dict[str, Any] = json.loads(re.sub(rf"{self._mark}<([A-Za-z0-9_-]+)>", r"{{ vault.\1 }}", text))
         return document
 
+    def hidden(self, message: str) -> str:
+        """A message with placeholders in place of the values that were used."""
+        values = {f"vault.{name}": value for name, value in super()._read().items()}
+        for name in sorted(self._used, key=lambda name: len(values[name]), reverse=True):
+            message = message.replace(values[name] or "\0", f"{{{{ {name} }}}}")
+        return message
+
     def _read(self) -> dict[str, str]:
-        self.is_used = True
         return {name: f"{self._mark}<{name}>" for name in super()._read()}
 
 
