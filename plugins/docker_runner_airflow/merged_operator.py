@@ -6,11 +6,14 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
+from docker_runner.errors import RunnerError
 from docker_runner.job.merged import MergedRun
 from docker_runner_airflow.operators import resolved_job
 from docker_runner_airflow.runner_operator import RunnerOperator
 
 RUN_JOB = "run_job"
+DONE = "done"
+"""The XCom of what a run that failed had done before."""
 
 
 class MergedOperator(RunnerOperator):
@@ -44,7 +47,14 @@ class MergedOperator(RunnerOperator):
         ti, tools = context["ti"], self.tools()
         resolve = partial(resolved_job, context, tools, job_id=self.job_id(context), **self.what(context))
         is_last = ti.try_number > ti.max_tries
-        return MergedRun(resolve, self.workspace(context), tools, self.following, is_last).run()
+        run = MergedRun(resolve, self.workspace(context), tools, self.following, is_last)
+        try:
+            return run.run()
+        except (RunnerError, OSError):
+            # The rows before the one that failed have stored their results: whoever asks for the job is told.
+            if run.manifests:
+                ti.xcom_push(key=DONE, value=run.manifests)
+            raise
 
     def what(self, context: Mapping[str, Any]) -> dict[str, Any]:
         """What is run, and how, as :func:`docker_runner_airflow.operators.resolved_job` takes it."""

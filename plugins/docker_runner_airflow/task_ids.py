@@ -36,6 +36,12 @@ def own_ids(kind: str, ids: Sequence[str], *, longest: int) -> dict[str, str]:
     }
 
 
+def possible_ids(kind: str, text: str, *, longest: int) -> tuple[str, str]:
+    """What :func:`own_ids` may give for an id: by itself, and beside one that would be the same."""
+    alone = own_ids(kind, [text], longest=longest)[text]
+    return alone, _told_apart(kind, text, alone.removeprefix(f"{kind}_"), longest)
+
+
 def _told_apart(kind: str, text: str, name: str, longest: int) -> str:
     digest = sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:_DIGEST]
     return f"{kind}-{name[: longest - len(kind) - _DIGEST - 2]}-{digest}"

@@ -46,9 +46,20 @@ def registry_of(uri: str) -> str:
     Args:
         uri: name of an image without tag; without a host it is Docker Hub's.
     """
-    host, slash, _ = uri.partition("/")
-    is_host = slash and ("." in host or ":" in host or host == "localhost")
-    return server_host(host) if is_host else DOCKER_HUB
+    host = _host_in(uri)
+    return server_host(host) if host else DOCKER_HUB
+
+
+def without_registry(name: str) -> str:
+    """The name of an image, also with a tag or a digest, without the host of its registry (LC-8)."""
+    host = _host_in(name)
+    return name[len(host) + 1 :] if host else name
+
+
+def _host_in(name: str) -> str:
+    """The host of a registry that an image's name begins with; empty without one."""
+    host, slash, _ = name.partition("/")
+    return host if slash and ("." in host or ":" in host or host == "localhost") else ""
 
 
 def server_host(server: str) -> str:

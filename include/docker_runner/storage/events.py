@@ -98,11 +98,13 @@ class EventQuery:
 
     Attributes:
         run: a job id, or a run id.
+        job: a job id; found faster than by ``run``.
         since: created at that time or later.
         token_id: only of jobs that work with this token.
     """
 
     run: str = ""
+    job: str = ""
     component_id: str = ""
     config_id: str = ""
     types: tuple[EventType, ...] = ()

@@ -12,8 +12,10 @@ from docker_runner_airflow.api import (
     documentation,
     encrypt_calls,
     health,
+    jobs_calls,
     resolve_calls,
     run_calls,
+    stats_calls,
 )
 from docker_runner_airflow.api.callers import Authentication
 from docker_runner_airflow.api.errors import EveryErrorAnswered, add_error_handlers
@@ -24,7 +26,15 @@ if TYPE_CHECKING:
     from docker_runner.settings import Settings
 
 # Those of a development branch first: ``/branch/…`` must not be taken for a component of that name.
-ROUTERS = (health.router, run_calls.router, action_calls.router, encrypt_calls.router, resolve_calls.router)
+ROUTERS = (
+    health.router,
+    run_calls.router,
+    jobs_calls.router,
+    stats_calls.router,
+    action_calls.router,
+    encrypt_calls.router,
+    resolve_calls.router,
+)
 
 
 def create_application(settings: Settings) -> FastAPI:

@@ -100,6 +100,12 @@ class Caller:
         )
 
 
+def token_id_of(name: str) -> str:
+    """The id of the Storage token behind the name of who started a run; empty for an Airflow user."""
+    number = name.removeprefix(_TOKEN_PREFIX)
+    return number if number != name and number.isdecimal() else ""
+
+
 def caller_of(request: Request) -> Caller:
     """The caller of a request that was let in."""
     caller: Caller = request.state.caller

@@ -119,6 +119,8 @@ class LakeLedger:
 
         if query.run:
             add("(job_id = ? OR run_id = ?)", query.run, query.run)
+        if query.job:
+            add("job_id = ?", query.job)
         if query.component_id:
             add("component_id = ?", query.component_id)
         if query.config_id:

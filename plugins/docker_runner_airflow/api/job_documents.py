@@ -1,0 +1,308 @@
+"""Jobs as callers see them (API-55): what was asked for, where it stands, and what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+from urllib.parse import quote
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+from docker_runner.documents import HIDDEN, replace_secrets, scalar_text
+from docker_runner.encryption import is_cipher
+from docker_runner.job.request import full_run_id
+from docker_runner_airflow.api.callers import token_id_of
+from docker_runner_airflow.api.job_ids import job_id_of
+from docker_runner_airflow.api.job_results import JobResult, read_reports, result_of
+from docker_runner_airflow.api.job_status import Status, on_error, status_of
+from docker_runner_airflow.api.own_dags import OwnDags
+from docker_runner_airflow.jobs_dag import JOBS_DAG
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
+    from starlette.requests import Request
+
+
+_MOST_LOGS = 200
+
+
+class RunRecord(Protocol):
+    """What a document needs of a DAG run; a row of a query that has these columns will do."""
+
+    id: Any
+    dag_id: Any
+    run_id: Any
+    state: Any
+    created_at: Any
+    run_after: Any
+    start_date: Any
+    end_date: Any
+    clear_number: Any
+    triggering_user_name: Any
+    conf: Any
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True)
+
+
+class Identified(_Part):
+    """Something that has an id."""
+
+    id: str
+
+
+class TaskLog(_Part):
+    """A task of the job, with the page of its log."""
+
+    task: str
+    state: str
+    url: str
+
+
+class AirflowLinks(_Part):
+    """Where the job is in Airflow."""
+
+    dag_id: str
+    dag_run_id: str
+    url: str = Field(description="The page of the run in Airflow's UI.")
+    started_by: str | None = Field(description="Who started it, where somebody did.")
+    logs: list[TaskLog] | None = Field(
+        default=None,
+        description=f"Tasks that have begun, in that order, with the pages of their logs; at most {_MOST_LOGS}.",
+    )
+
+
+class Backend(_Part):
+    """The size that was asked for (LC-83)."""
+
+    type: str | None = None
+    container_type: str | None = None
+    context: str | None = None
+
+
+class Behavior(_Part):
+    """What happens when the job fails."""
+
+    on_error: str | None = Field(default=None, description="`warning`: the job ends as a warning in place of an error.")
+
+
+class VariableValue(_Part):
+    """The value of a variable."""
+
+    name: str
+    value: str
+
+
+class VariableValues(_Part):
+    """Values of variables that came with the job."""
+
+    values: list[VariableValue]
+
+
+class Metrics(_Part):
+    """How much the job has moved, and what it ran on."""
+
+    storage: dict[str, int]
+    backend: Backend
+
+
+class JobSummary(_Part):
+    """A job in a list."""
+
+    id: str
+    run_id: str = Field(description="What components see as `KBC_RUNID`: the parent's run id, a dot and the own one.")
+    parent_run_id: str | None
+    project: Identified
+    token: Identified | None = Field(description="The Storage token that the job was started with.")
+    status: Status
+    desired_status: Literal["processing", "terminating"]
+    mode: str
+    component: str | None
+    config: str | None
+    config_row_ids: list[str]
+    tag: str | None
+    created_time: datetime
+    start_time: datetime | None
+    end_time: datetime | None
+    duration_seconds: int | None
+    is_finished: bool
+    url: str = Field(description="Where this document is.")
+    branch_id: str | None
+    variable_values_id: str | None
+    backend: Backend
+    behavior: Behavior
+    parallelism: str | None
+    type: Literal["standard", "orchestrationContainer"]
+    airflow: AirflowLinks
+
+
+class JobDocument(JobSummary):
+    """A job."""
+
+    config_data: dict[str, Any] = Field(description="The configuration that came with the job; secrets are ciphers.")
+    variable_values_data: VariableValues
+    result: JobResult | None = Field(description="What came of it, when it has ended.")
+    usage_data: list[Any] = Field(description="What components told of their consumption.")
+    metrics: Metrics
+
+
+def job_document(session: Session, run: RunRecord, request: Request) -> JobDocument:
+    """The whole document of a job.
+
+    Args:
+        session: of Airflow's database.
+        run: the job's DAG run.
+        request: tells under which address the API is called.
+    """
+    from airflow.models.dagrun import DagRunNote
+
+    note = session.get(DagRunNote, run.id)
+    summary = job_summary(run, note.content or "" if note else "", request)
+    tasks = _tasks(session, run)
+    conf = conf_of_run(run)
+    reports = read_reports(session, run, request.app.state.settings, has_ended=summary.is_finished)
+    own = {name: getattr(summary, name) for name in JobSummary.model_fields}
+    own["airflow"] = summary.airflow.model_copy(update={"logs": _logs(summary.airflow.url, tasks)})
+    return JobDocument(
+        **own,
+        config_data=_without_secrets(_map(conf, "config_data")),
+        variable_values_data=VariableValues(values=_variables(conf)),
+        result=result_of(summary.status, reports, tasks),
+        usage_data=reports.usage(),
+        metrics=Metrics(storage=reports.moved_bytes(), backend=summary.backend),
+    )
+
+
+def job_summary(run: RunRecord, note: str, request: Request) -> JobSummary:
+    """The document of a job in a list: nothing but its DAG run is looked at.
+
+    Args:
+        run: the job's DAG run; its conf may lack what only the whole document shows.
+        note: of the DAG run.
+        request: tells under which address the API is called.
+    """
+    conf, dags = conf_of_run(run), OwnDags.of(request.app.state.settings)
+    status = status_of(state=str(run.state), start=run.start_date, conf=conf, note=note, clear_number=run.clear_number)
+    component, config = _component_and_config(run, conf, dags)
+    token = token_id_of(run.triggering_user_name or "")
+    branch = dags.branch_id_of(_text(conf, "branch") or "" if run.dag_id == JOBS_DAG else "")
+    asked_to_end = status in (Status.TERMINATING, Status.TERMINATED, Status.CANCELLED)
+    size = _text(_map(conf, "backend"), "containerType") or _text(_map(conf, "backend"), "type")
+    return JobSummary(
+        id=job_id_of(run),  # type: ignore[arg-type]
+        run_id=full_run_id(conf, run.run_id),
+        parent_run_id=full_run_id(conf, "").rstrip(".") or None,
+        project=Identified(id=dags.project_id),
+        token=Identified(id=token) if token else None,
+        status=status,
+        desired_status="terminating" if asked_to_end else "processing",
+        mode=_text(conf, "mode") or "run",
+        component=component or None,
+        config=config or None,
+        config_row_ids=_rows(conf.get("rows")),
+        tag=_text(conf, "tag"),
+        created_time=run.created_at or run.run_after,
+        start_time=run.start_date,
+        end_time=run.end_date,
+        duration_seconds=duration_seconds(run.start_date, run.end_date),
+        is_finished=status.is_final,
+        url=f"{api_url(request)}/jobs/{job_id_of(run)}",  # type: ignore[arg-type]
+        branch_id=branch or None,
+        variable_values_id=_text(conf, "values"),
+        backend=Backend(type=size, container_type=size, context=_text(_map(conf, "backend"), "context")),
+        behavior=Behavior(on_error=on_error(conf) or None),
+        parallelism=_text(_map(conf, "api"), "parallelism"),
+        type="orchestrationContainer" if dags.is_flow(run.dag_id) else "standard",
+        airflow=AirflowLinks(
+            dag_id=run.dag_id,
+            dag_run_id=run.run_id,
+            url=f"{airflow_url(request)}/dags/{quote(run.dag_id, safe='')}/runs/{quote(run.run_id, safe='')}",
+            started_by=run.triggering_user_name,
+        ),
+    )
+
+
+def duration_seconds(start: datetime | None, end: datetime | None) -> int | None:
+    """How long a job ran, in full seconds, half ones rounded up; None for one that has not begun or ended."""
+    if start is None or end is None:
+        return None
+    return int(max(0.0, (end - start).total_seconds()) + 0.5)
+
+
+def airflow_url(request: Request) -> str:
+    """The address of Airflow's UI: the one that it is configured with, else the one that was called."""
+    from airflow.configuration import conf
+
+    configured: str = conf.get("api", "base_url", fallback="") or ""
+    return (configured or str(request.base_url)).rstrip("/")
+
+
+def api_url(request: Request) -> str:
+    """The address of this API."""
+    from docker_runner_airflow.plugin import URL_PREFIX
+
+    return f"{airflow_url(request)}{URL_PREFIX}"
+
+
+def conf_of_run(run: RunRecord) -> Mapping[str, Any]:
+    """The conf of a DAG run, which anybody may have written."""
+    return run.conf if isinstance(run.conf, Mapping) else {}
+
+
+def _component_and_config(run: RunRecord, conf: Mapping[str, Any], dags: OwnDags) -> tuple[str, str]:
+    if run.dag_id == JOBS_DAG:
+        return _text(conf, "component") or "", _text(conf, "config") or ""
+    return dags.keys.get(run.dag_id, ("", ""))
+
+
+def _tasks(session: Session, run: RunRecord) -> list[tuple[str, str]]:
+    """The tasks that have begun, with their states, in the order of their beginning."""
+    from airflow.models import TaskInstance
+    from sqlalchemy import select
+
+    found = session.execute(
+        select(TaskInstance.task_id, TaskInstance.state)
+        .where(TaskInstance.dag_id == run.dag_id, TaskInstance.run_id == run.run_id)
+        .where(TaskInstance.start_date.is_not(None))
+        .order_by(TaskInstance.start_date, TaskInstance.task_id)
+    )
+    return [(task_id, str(state or "")) for task_id, state in found]
+
+
+def _logs(run_url: str, tasks: Sequence[tuple[str, str]]) -> list[TaskLog]:
+    return [
+        TaskLog(task=task, state=state, url=f"{run_url}/tasks/{quote(task, safe='')}")
+        for task, state in tasks[:_MOST_LOGS]
+    ]
+
+
+def _text(document: Mapping[str, Any], key: str) -> str | None:
+    """A scalar as text; None when there is none."""
+    value = document.get(key)
+    return None if isinstance(value, Mapping | list) else scalar_text(value) or None
+
+
+def _map(document: Mapping[str, Any], key: str) -> dict[str, Any]:
+    value = document.get(key)
+    return dict(value) if isinstance(value, Mapping) else {}
+
+
+def _rows(value: Any) -> list[str]:
+    items = value.replace(",", " ").split() if isinstance(value, str) else value
+    return [scalar_text(item) for item in items or () if not isinstance(item, Mapping | list)]
+
+
+def _variables(conf: Mapping[str, Any]) -> list[VariableValue]:
+    shown = _without_secrets(_map(conf, "variables"))
+    return [VariableValue(name=name, value=scalar_text(value)) for name, value in sorted(shown.items())]
+
+
+def _without_secrets(document: dict[str, Any]) -> dict[str, Any]:
+    """A copy in which secrets are ciphers, as the API stores them; one that somebody has written plainly is hidden."""
+    shown: dict[str, Any] = replace_secrets(
+        document, lambda _path, value: value if not value or is_cipher(value) else HIDDEN
+    )
+    return shown

@@ -1,0 +1,84 @@
+"""Which DAGs of Airflow are jobs: those of the project's configurations and flows, and the one that runs any."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from docker_runner.errors import UserError
+from docker_runner.project.branches import Branch
+from docker_runner.project.configuration import Project
+from docker_runner.project.dag_ids import by_dag_id
+from docker_runner.project.entries import FLOW_COMPONENTS, Key
+from docker_runner.settings import Settings
+from docker_runner_airflow.jobs_dag import JOBS_DAG
+
+_KNOWN_SECONDS = 5.0
+"""How long a project is not read again; Airflow needs longer than that to know a new configuration."""
+
+
+@dataclass(frozen=True)
+class OwnDags:
+    """What the DAGs of a project run.
+
+    Attributes:
+        project: the project directory.
+        project_id: its id; empty without a manifest.
+        branch_id: the branch that this installation runs; empty for the default one of a project without a manifest.
+        keys: component and configuration of each DAG; that of the jobs DAG tells its runs.
+    """
+
+    project: Path
+    project_id: str
+    branch_id: str
+    keys: Mapping[str, Key]
+
+    @classmethod
+    def of(cls, settings: Settings) -> OwnDags:
+        """Read the project, or give what was read a moment ago.
+
+        Raises:
+            UserError: the project cannot be read.
+        """
+        return _read(settings.project, settings.branch, int(time.monotonic() / _KNOWN_SECONDS))
+
+    @property
+    def ids(self) -> frozenset[str]:
+        """Ids of all DAGs whose runs are jobs."""
+        return frozenset((JOBS_DAG, *self.keys))
+
+    def is_flow(self, dag_id: str) -> bool:
+        """Whether a DAG is that of an orchestration or a flow."""
+        return self.keys.get(dag_id, ("", ""))[0] in FLOW_COMPONENTS
+
+    def branch_id_of(self, branch: str) -> str:
+        """The id of a branch that a job names by its id or its folder; one that does not exist stays as it is named."""
+        found = self._branch(branch) if branch else None
+        return found.id if found else branch or self.branch_id
+
+    def names_of_branch(self, branch: str) -> frozenset[str]:
+        """How a job may name a branch; an empty name is the branch that this installation runs."""
+        found = self._branch(branch)
+        names = {branch, *((found.id, found.path) if found else ())} - {""}
+        return frozenset(names | {""} if self.branch_id_of(branch) == self.branch_id else names)
+
+    def _branch(self, branch: str) -> Branch | None:
+        return _branch(self.project, branch, int(time.monotonic() / _KNOWN_SECONDS))
+
+
+@lru_cache(maxsize=4)
+def _read(folder: Path, branch: str, _moment: int) -> OwnDags:
+    project = Project(folder, branch=branch)
+    keys = {name: found[0] for name, found in by_dag_id(project.runnable(), project.branch).items()}
+    return OwnDags(folder, project.id, project.branch.id, keys)
+
+
+@lru_cache(maxsize=64)
+def _branch(folder: Path, branch: str, _moment: int) -> Branch | None:
+    try:
+        return Project(folder, branch=branch).branch
+    except UserError:
+        return None

@@ -1,0 +1,300 @@
+"""What the API finds in Airflow's database: in SQLite, and in PostgreSQL."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy.orm import Session
+from tests.installation import SCRIPT, Installation
+from tests.integration.api.records import NOON, add_run, airflow_tables, holder, request_of
+from tests.servers import PASSWORD, PostgresServer
+
+from docker_runner.project.dag_ids import dag_id
+from docker_runner_airflow.api.job_documents import job_document, job_summary
+from docker_runner_airflow.api.job_search import JobFilter, find_jobs
+from docker_runner_airflow.api.job_status import Status, note_of_termination, status_of
+from docker_runner_airflow.api.own_dags import OwnDags
+from docker_runner_airflow.api.stats_calls import daily_sums, duration_sum
+from docker_runner_airflow.api.terminating import _children
+from docker_runner_airflow.jobs_dag import JOBS_DAG
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+
+MANAGER = holder(1, can_manage=True)
+STORED, OTHER = dag_id(SCRIPT, "stored"), dag_id(SCRIPT, "other")
+FLOW = dag_id("keboola.flow", "nightly")
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def database(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    if request.param == "sqlite":
+        with airflow_tables(f"sqlite:///{tmp_path_factory.mktemp('airflow') / 'airflow.db'}") as engine:
+            yield engine
+        return
+    server = PostgresServer()
+    try:
+        server.execute("CREATE DATABASE airflow")
+        with airflow_tables(f"postgresql+psycopg://lake:{PASSWORD}@127.0.0.1:{server.port}/airflow") as engine:
+            yield engine
+    finally:
+        server.close()
+
+
+@pytest.fixture
+def session(database: Any) -> Iterator[Session]:
+    """What a test adds is undone."""
+    with Session(database) as session:
+        yield session
+        session.rollback()
+
+
+@pytest.fixture(scope="module")
+def installation(tmp_path_factory: pytest.TempPathFactory) -> Installation:
+    installation = Installation(tmp_path_factory.mktemp("installation"))
+    installation.script("stored", "")
+    installation.script("other", "")
+    (installation.folder / "project" / "feature").mkdir()
+    flow = installation.folder / "project" / "main" / "flow" / "keboola.flow" / "nightly" / "config.json"
+    flow.parent.mkdir(parents=True)
+    flow.write_text('{"phases": [], "tasks": []}')
+    return installation
+
+
+@pytest.fixture
+def dags(installation: Installation) -> OwnDags:
+    return OwnDags.of(installation.settings)
+
+
+def found(session: Session, dags: OwnDags, caller: Any = MANAGER, **wanted: Any) -> list[int]:
+    return [run.id for run in find_jobs(session, JobFilter(**wanted), dags=dags, caller=caller)]
+
+
+@pytest.mark.rules("API-55")
+def test_jobs_are_listed_newest_first_and_page_by_page(session: Session, dags: OwnDags) -> None:
+    for number in (1, 2, 3, 4):
+        add_run(session, number)
+    add_run(session, 5, dag="somebody_elses")
+    assert found(session, dags) == [4, 3, 2, 1]
+    assert found(session, dags, limit=2, offset=1) == [3, 2]
+
+
+@pytest.mark.rules("API-55")
+def test_a_token_sees_the_jobs_that_were_started_with_it(session: Session, dags: OwnDags) -> None:
+    add_run(session, 1, triggering_user_name="storage-token-7")
+    add_run(session, 2, triggering_user_name="storage-token-77")
+    add_run(session, 3, triggering_user_name="admin")
+    add_run(session, 4)
+    assert found(session, dags, holder(7)) == [1]
+    assert found(session, dags, holder(8)) == []
+    assert found(session, dags) == [4, 3, 2, 1]
+
+
+@pytest.mark.rules("API-55")
+def test_jobs_are_found_by_what_they_run_stored_or_not(session: Session, dags: OwnDags) -> None:
+    add_run(session, 1, dag=STORED)
+    add_run(session, 2, dag=OTHER)
+    add_run(session, 3, dag=FLOW)
+    add_run(session, 4, conf={"component": SCRIPT, "config": "stored", "mode": "debug", "branch": "feature"})
+    add_run(session, 5, conf={"component": SCRIPT, "config": "", "mode": "run", "parent_run_id": "a.b"})
+    add_run(session, 6, conf={"component": "test.yaml", "mode": ""})
+    assert found(session, dags, component=SCRIPT) == [5, 4, 2, 1]
+    assert found(session, dags, component=SCRIPT, config="stored") == [4, 1]
+    assert found(session, dags, component="keboola.flow") == [3]
+    assert found(session, dags, config="other") == [2]
+    assert found(session, dags, mode="run") == [6, 5, 3, 2, 1]
+    assert found(session, dags, mode="debug") == [4]
+    assert found(session, dags, branchId="feature") == [4]
+    assert found(session, dags, branchId="main") == [6, 5, 3, 2, 1]
+    assert found(session, dags, branchId="nowhere") == []
+    assert found(session, dags, parentRunId="a.b") == [5]
+
+
+@pytest.mark.rules("API-55")
+def test_jobs_are_found_by_the_time_of_their_creation(session: Session, dags: OwnDags) -> None:
+    add_run(session, 1, started=NOON - timedelta(hours=1))
+    add_run(session, 2)
+    add_run(session, 3, created_at=None, run_after=NOON + timedelta(hours=1))
+    assert found(session, dags, createdTimeFrom=NOON.isoformat()) == [3, 2]
+    assert found(session, dags, createdTimeFrom="2026-03-10T12:00:00") == [3, 2]
+    assert found(session, dags, createdTimeTo=NOON.isoformat()) == [1]
+
+
+def runs_of_each_status(session: Session) -> dict[int, Status]:
+    stopped = note_of_termination("mine", who="admin", clear_number=0)
+    stopped_before = note_of_termination("", who="admin", clear_number=0)
+    warns = {"api": {"behavior": {"onError": "warning"}}}
+    waiting: dict[str, Any] = {"started": None, "seconds": None}
+    add_run(session, 1, state="queued", **waiting)
+    add_run(session, 2, state="running", seconds=None, note="a note of a person")
+    add_run(session, 3, state="running", seconds=None, note=stopped)
+    add_run(session, 4, state="success", conf=warns)
+    add_run(session, 5, state="failed", conf=warns)
+    add_run(session, 6, state="failed", conf={"api": {"behavior": {"onError": "error"}}})
+    add_run(session, 7, state="failed", note=stopped, conf=warns)
+    add_run(session, 8, state="success", note=stopped)
+    add_run(session, 9, state="failed", started=None, note=stopped)
+    add_run(session, 10, state="queued", note=stopped, **waiting)
+    add_run(session, 11, state="success", note=stopped_before, clear_number=1)
+    add_run(session, 12, state="failed", conf={"api": [1]})
+    add_run(session, 13, state="failed", note=note_of_termination(stopped, who="admin", clear_number=1), clear_number=1)
+    return {
+        1: Status.WAITING, 2: Status.PROCESSING, 3: Status.TERMINATING, 4: Status.SUCCESS, 5: Status.WARNING,
+        6: Status.ERROR, 7: Status.TERMINATED, 8: Status.TERMINATED, 9: Status.CANCELLED, 10: Status.TERMINATING,
+        11: Status.SUCCESS, 12: Status.ERROR, 13: Status.TERMINATED,
+    }  # fmt: skip
+
+
+@pytest.mark.rules("LC-85")
+def test_a_job_has_the_status_by_which_it_is_found(session: Session, dags: OwnDags, installation: Installation) -> None:
+    expected = runs_of_each_status(session)
+    request = request_of(installation.settings)
+    rows = find_jobs(session, JobFilter(), dags=dags, caller=MANAGER)
+    assert {run.id: job_summary(run, run.note or "", request).status for run in rows} == expected
+    for status in Status:
+        assert sorted(found(session, dags, status=[status])) == [n for n, known in expected.items() if known is status]
+    assert sorted(found(session, dags, status=["success", "error"])) == [4, 6, 11, 12]
+
+
+@pytest.mark.rules("API-55")
+def test_what_a_list_does_not_show_is_not_read(session: Session, dags: OwnDags) -> None:
+    large = {"config_data": {"parameters": {"x": "y" * 1000}}, "variables": {"a": "b"}, "storage_token": "KBC::x"}
+    add_run(session, 1, conf={**large, "component": SCRIPT, "tag": "1.2"})
+    add_run(session, 2, conf=None)
+    add_run(session, 3, conf=[1])
+    rows = find_jobs(session, JobFilter(), dags=dags, caller=MANAGER)
+    assert {row.id: row.conf or None for row in rows if row.id < 3} == {1: {"component": SCRIPT, "tag": "1.2"}, 2: None}
+
+
+@pytest.mark.rules("API-20", "API-50")
+def test_the_sum_of_all_jobs_is_that_of_their_seconds(session: Session, installation: Installation) -> None:
+    for number, seconds in enumerate((10.4, 20.5, 0.2, 30.0), start=1):
+        add_run(session, number, seconds=seconds, dag=STORED if number < 3 else JOBS_DAG)
+    add_run(session, 5, state="running", seconds=None)
+    add_run(session, 6, state="failed", started=None)
+    add_run(session, 7, dag=FLOW, seconds=1000)
+    assert duration_sum(session, [STORED, JOBS_DAG]) == 10 + 21 + 0 + 30
+    assert duration_sum(session, []) == 0
+    request = request_of(installation.settings)
+    rows = find_jobs(session, JobFilter(), dags=OwnDags.of(installation.settings), caller=MANAGER)
+    shown = {run.id: job_summary(run, "", request).duration_seconds for run in rows}
+    assert shown == {1: 10, 2: 21, 3: 0, 4: 30, 5: None, 6: None, 7: 1000}
+
+
+@pytest.mark.rules("API-21", "API-51")
+@pytest.mark.parametrize(("offset", "expected"), [(0, {0: 3, 1: 6}), (2, {0: 1, 1: 6}), (-1, {0: 7, 1: 2})])
+def test_a_job_counts_on_the_day_on_which_it_ended(session: Session, offset: int, expected: dict[int, int]) -> None:
+    midnight = datetime(2026, 3, 10, tzinfo=UTC)
+    begin = midnight - timedelta(hours=offset)
+    for number, (end, seconds) in enumerate(
+        [
+            (midnight + timedelta(hours=1), 1),
+            (midnight + timedelta(hours=24, microseconds=-1), 2),
+            (midnight + timedelta(hours=24), 4),
+            (midnight + timedelta(hours=47), 2),
+        ],
+        start=1,
+    ):
+        add_run(session, number, started=end - timedelta(seconds=seconds), seconds=seconds)
+    sums = daily_sums(session, [JOBS_DAG], begin=begin, days=2)
+    assert sums == expected
+
+
+@pytest.mark.rules("LC-86")
+def test_jobs_that_are_a_part_of_another_one_are_known_by_its_run_id(session: Session, dags: OwnDags) -> None:
+    from airflow.models import DagRun
+
+    waiting: dict[str, Any] = {"state": "queued", "started": None, "seconds": None}
+    add_run(session, 1, run_id="api-parent", conf={"parent_run_id": "top"}, state="running", seconds=None)
+    add_run(session, 2, conf={"parent_run_id": "top.api-parent"}, **waiting)
+    add_run(session, 3, conf={"parent_run_id": "top.api-parent.child"}, **waiting)
+    add_run(session, 4, conf={"parent_run_id": "top.api-parents"}, **waiting)
+    add_run(session, 5, conf={"parent_run_id": "top.api-parent"})
+    add_run(session, 6, dag=FLOW, run_id="nightly", state="running", seconds=None)
+    add_run(session, 7, dag=STORED, conf={"orchestration_id": f"{FLOW}/nightly"}, **waiting)
+    add_run(session, 8, dag="somebody_elses", conf={"parent_run_id": "top.api-parent"}, **waiting)
+    runs = {number: session.get(DagRun, number) for number in (1, 6)}
+    assert _children(session, runs[1], dags) == [2, 3]  # type: ignore[arg-type]
+    assert _children(session, runs[6], dags) == [7]  # type: ignore[arg-type]
+
+
+@pytest.mark.rules("LC-86")
+def test_of_runs_with_one_id_no_one_takes_the_children_of_another(session: Session, dags: OwnDags) -> None:
+    from airflow.models import DagRun
+
+    for number, dag in ((1, STORED), (2, OTHER)):
+        add_run(session, number, dag=dag, run_id="scheduled__noon", state="running", seconds=None)
+    add_run(session, 3, conf={"parent_run_id": "scheduled__noon"}, state="queued", started=None, seconds=None)
+    first = session.get(DagRun, 1)
+    assert first is not None
+    assert _children(session, first, dags) == []
+
+
+@pytest.mark.rules("API-55", "LC-86")
+def test_a_document_shows_what_was_asked_for_and_no_secret(session: Session, installation: Installation) -> None:
+    from airflow.models import DagRun
+
+    cipher = installation.cipher("hidden")
+    conf = {
+        "component": SCRIPT, "config": "c1", "branch": "feature", "mode": "forceRun", "tag": "1.2", "rows": ["a", 2],
+        "values": "v1", "variables": {"city": "Ostrava", "n": 1}, "parent_run_id": "top.123",
+        "backend": {"type": "large", "context": "wlm"}, "storage_token": cipher,
+        "config_data": {"parameters": {"#cipher": cipher, "#plain": "do not show", "x": [1]}},
+        "api": {"behavior": {"onError": "warning"}, "parallelism": "5"},
+    }  # fmt: skip
+    run_id = "api-01jd0000000123456789abcdef"
+    add_run(session, 41, run_id=run_id, conf=conf, state="queued", started=None, seconds=None,
+            triggering_user_name="storage-token-9")  # fmt: skip
+    run = session.get(DagRun, 41)
+    assert run is not None
+    document = job_document(session, run, request_of(installation.settings)).model_dump(mode="json", by_alias=True)
+    assert "do not show" not in str(document)
+    assert str(document).count(cipher) == 1
+    expected = {
+        "runId": f"top.123.{run_id}", "parentRunId": "top.123", "project": {"id": ""}, "token": {"id": "9"},
+        "status": "waiting", "desiredStatus": "processing", "mode": "forceRun", "component": SCRIPT, "config": "c1",
+        "configData": {"parameters": {"#cipher": cipher, "#plain": "[hidden]", "x": [1]}},
+        "configRowIds": ["a", "2"], "tag": "1.2", "createdTime": "2026-03-10T12:00:00Z", "startTime": None,
+        "endTime": None, "durationSeconds": None, "result": None, "usageData": [], "isFinished": False,
+        "branchId": "feature", "variableValuesId": "v1",
+        "variableValuesData": {"values": [{"name": "city", "value": "Ostrava"}, {"name": "n", "value": "1"}]},
+        "backend": {"type": "large", "containerType": "large", "context": "wlm"}, "behavior": {"onError": "warning"},
+        "parallelism": "5", "type": "standard",
+    }  # fmt: skip
+    assert {name: document[name] for name in expected} == expected
+    assert document["airflow"]["url"].endswith(f"/dags/{JOBS_DAG}/runs/{run_id}")
+    assert document["url"].endswith(f"/docker-runner/jobs/{document['id']}")
+    assert document["url"].startswith("http")
+
+
+@pytest.mark.rules("API-55")
+def test_runs_that_airflow_started_itself_are_jobs_too(session: Session, installation: Installation) -> None:
+    from airflow.models import DagRun
+
+    add_run(session, 17, dag=STORED, run_id="scheduled__2026-03-10T12:00:00+00:00", state="running", seconds=None)
+    add_run(session, 18, dag=FLOW, state="running", seconds=None)
+    request = request_of(installation.settings)
+    stored, flow = (job_document(session, session.get(DagRun, number), request) for number in (17, 18))  # type: ignore[arg-type]
+    assert (stored.id, stored.component, stored.config, stored.mode, stored.type) == (
+        "17", SCRIPT, "stored", "run", "standard",
+    )  # fmt: skip
+    assert stored.airflow.url.endswith("/runs/scheduled__2026-03-10T12%3A00%3A00%2B00%3A00")
+    assert (flow.type, flow.component, flow.config) == ("orchestrationContainer", "keboola.flow", "nightly")
+
+
+@pytest.mark.rules("LC-85")
+def test_a_termination_counts_for_one_beginning_of_a_run_and_keeps_what_people_noted() -> None:
+    note = note_of_termination("x" * 2000, who="y" * 2000, clear_number=3)
+    assert len(note) <= 1000
+    assert note.startswith("x" * 500)
+    known: dict[str, Any] = {"state": "running", "start": NOON, "conf": {}, "note": note}
+    assert status_of(**known, clear_number=3) is Status.TERMINATING
+    assert status_of(**known, clear_number=4) is Status.PROCESSING
+
+
+def test_the_folder_of_the_project_is_read_again_after_a_while(installation: Installation, dags: OwnDags) -> None:
+    assert dags.ids >= {STORED, OTHER, FLOW, JOBS_DAG}
+    assert Path(dags.project) == installation.settings.project
