@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import asdict
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -54,6 +55,14 @@ class ContainerTrigger(BaseTrigger):
     async def on_kill(self) -> None:
         """Somebody has cancelled the task: stop its container."""
         LOG.info("The task was cancelled; stopping its container.")
+        stopping = asyncio.ensure_future(self._stop())
+        while not stopping.done():
+            # A triggerer cancels again each second, and that would leave off halfway. Stopping takes a few seconds.
+            with suppress(asyncio.CancelledError):
+                await asyncio.shield(stopping)
+        stopping.result()
+
+    async def _stop(self) -> None:
         tools = await asyncio.to_thread(_tools)
         await self.left.stop(tools)
         if self.whole_run:
