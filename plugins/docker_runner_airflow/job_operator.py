@@ -7,9 +7,11 @@ from typing import Any
 
 from docker_runner.documents import scalar_text
 from docker_runner.errors import UserError
+from docker_runner.job.definition import Mode
 from docker_runner.settings import Settings
 from docker_runner_airflow.jobs_dag import WHAT
 from docker_runner_airflow.merged_operator import MergedOperator
+from docker_runner_airflow.trigger_form import GIVEN
 
 
 class JobOperator(MergedOperator):
@@ -26,10 +28,14 @@ class JobOperator(MergedOperator):
         """
         asked = dict(context["params"])
         component_id, config_id, branch = (_text(name, asked.pop(name, None)) for name in WHAT)
-        if not component_id and asked.get("mode") != "sandbox":
+        if by_hand := asked.pop(GIVEN, None):
+            if asked.get("config_data"):
+                raise UserError(f"The run's conf has a configuration in {GIVEN} and in config_data: give one.")
+            asked["config_data"] = by_hand
+        if not component_id and asked.get("mode") != Mode.SANDBOX.value:
             raise UserError(
                 'The run\'s conf must name a component: {"component": "sample.daily-delays", "config": "new-york"}, '
-                "or config_data in place of config."
+                "or config_data, a whole configuration, in place of config."
             )
         return {
             "component_id": component_id,

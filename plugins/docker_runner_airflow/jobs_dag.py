@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from docker_runner_airflow.assets import tables_at_run_time
 from docker_runner_airflow.configuration_dag import START
 from docker_runner_airflow.retries import FIRST_DELAY, RETRIES
+from docker_runner_airflow.trigger_form import job_fields
 
 if TYPE_CHECKING:
     from airflow.sdk import DAG
@@ -27,23 +28,17 @@ WHAT = ("component", "config", "branch")
 _AS_MANY_AS_COME = 100_000
 _DOCUMENTATION = """# Jobs
 Runs any component with any configuration. The HTTP API starts these runs: for configurations that come with the
-request, for debug jobs, and for configurations that have no DAG here. They can be started by hand as well, with a JSON
-document of
-
-- `component`: id of a registered component,
-- `config`: id of a stored configuration of it, `config_data`: a whole configuration to run instead, or both: then the
-  results belong to the stored one,
-- `branch`: folder or id of a branch of the project; without it the one that this installation runs,
-- and what the forms of configurations ask for: `mode`, `tag`, `rows`, `variables`, `values`, …
-
-for example `{"component": "sample.daily-delays", "config": "new-york", "mode": "debug"}`. Airflow keeps and shows it:
-secrets in it must be ciphers.
+request, for debug jobs, and for configurations that have no DAG here. They can be started by hand as well: the form
+asks for the component and a configuration, and its JSON may also have what the forms of configurations ask for (`tag`,
+`rows`, `variables`, `values`), for example
+`{"component": "sample.daily-delays", "config": "new-york", "mode": "debug"}`.
 """
 
 
 def jobs_dag() -> DAG:
     """The DAG: without a schedule, and never paused by itself."""
     from airflow.sdk import DAG
+    from airflow.sdk.definitions.param import ParamsDict
 
     from docker_runner_airflow.job_operator import JobOperator
     from docker_runner_airflow.runner_operator import RETRY_POLICY
@@ -63,6 +58,8 @@ def jobs_dag() -> DAG:
         default_args={"retries": RETRIES, "retry_policy": RETRY_POLICY, "retry_delay": FIRST_DELAY},
     )
     JobOperator(dag=dag, outlets=[tables_at_run_time(JOBS_DAG)])
+    # Set last: Airflow copies a DAG's params into each task that is made after them, and stores every copy.
+    dag.params.update(ParamsDict(job_fields()))
     return dag
 
 

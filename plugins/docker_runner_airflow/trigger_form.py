@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from docker_runner.documents import id_text, read_json
 from docker_runner.encryption import KINDS
 from docker_runner.errors import RunnerError
-from docker_runner.job.request import FORCE_RUN
+from docker_runner.job.request import FORCE_RUN, MODES
 from docker_runner.project.entries import VARIABLES_COMPONENT
 
 if TYPE_CHECKING:
@@ -48,6 +48,10 @@ _ONLY_CIPHERS: Mapping[str, Any] = {
 }
 
 
+GIVEN = "configuration"
+"""The field of the form for any run with a configuration that comes with it."""
+
+
 def form_fields(configuration: Configuration, project: Project, *, takes_configuration: bool) -> dict[str, Param]:
     """The fields of a configuration's form, by the names that a run is asked with.
 
@@ -59,10 +63,7 @@ def form_fields(configuration: Configuration, project: Project, *, takes_configu
     from airflow.sdk import Param
 
     fields = {
-        "mode": Param(
-            "run", type="string", enum=list(FORM_MODES), values_display=dict(FORM_MODES), title="Mode",
-            description="How to run it.",
-        ),
+        "mode": _mode_field(FORM_MODES),
         "tag": Param(
             "", type="string", title="Image tag", maxLength=128, pattern=r"^[\w.-]*$",
             description="Tag of the component's image, instead of the one that is registered or configured.",
@@ -78,13 +79,48 @@ def form_fields(configuration: Configuration, project: Project, *, takes_configu
     if variables_id := id_text(configuration.configuration.get("variables_id")):
         fields |= _variable_fields(variables_id, project)
     if takes_configuration:
-        fields["config_data"] = Param(
-            {}, type="object", title="Configuration",
-            description="A whole configuration (the content of a config.json) to run instead of the stored one; "
-            "its secrets must be ciphers.",
-            **_ONLY_CIPHERS,
-        )  # fmt: skip
+        fields["config_data"] = _configuration_field()
     return fields
+
+
+def job_fields() -> dict[str, Param]:
+    """The fields of the form for a run of any configuration."""
+    from airflow.sdk import Param
+
+    any_component = {"sandbox": "Sandbox: keep the data folder that the given configuration describes"}
+    return {
+        "component": Param("", type="string", title="Component", description="Id of a registered component."),
+        "config": Param(
+            "", type="string", title="Stored configuration",
+            description="Its id; with a given configuration too, the results belong to the stored one.",
+        ),
+        "branch": Param(
+            "", type="string", title="Branch",
+            description="Folder or id of a branch of the project; none means the one that this installation runs.",
+        ),
+        "mode": _mode_field({mode: {**FORM_MODES, **any_component}[mode] for mode in MODES}),
+        # Not config_data: what the HTTP API puts there is checked already, and may be large.
+        GIVEN: _configuration_field(),
+    }  # fmt: skip
+
+
+def _mode_field(modes: Mapping[str, str]) -> Param:
+    from airflow.sdk import Param
+
+    return Param(
+        "run", type="string", enum=list(modes), values_display=dict(modes), title="Mode", description="How to run it."
+    )
+
+
+def _configuration_field() -> Param:
+    from airflow.sdk import Param
+
+    return Param(
+        {}, type="object", title="Configuration",
+        description="A whole configuration (the content of a config.json) to run instead of the stored one; "
+        "its secrets must be ciphers.",
+        **_ONLY_CIPHERS,
+    )  # fmt: skip
 
 
 def _variable_fields(variables_id: str, project: Project) -> dict[str, Param]:

@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field
 from starlette.requests import Request
 
 from docker_runner.documents import scalar_text
+from docker_runner.project.sandbox import SANDBOX
 from docker_runner_airflow.api.bodies import StrictJson
 from docker_runner_airflow.api.callers import CallerDep
 from docker_runner_airflow.api.errors import RUN_ID_HEADER, ApiError, documented
@@ -92,7 +93,6 @@ def new_job(component: str, body: RunBody, *, mode: str, parent: str, branch: st
     )
 
 
-SANDBOX = "sandbox"
 CREATES: dict[str, Any] = {"status_code": 202, "responses": documented(409)}
 
 

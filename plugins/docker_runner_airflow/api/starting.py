@@ -9,26 +9,26 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from docker_runner.documents import scalar_text, walk_secrets
-from docker_runner.encryption import Encryptor, Scope
-from docker_runner.encryption_keys import encryptor_of
-from docker_runner.errors import ConfigurationError, RunnerError
+from docker_runner.encryption import Scope
+from docker_runner.errors import ConfigurationError, UserError
+from docker_runner.job.request import FORCE_RUN
 from docker_runner.project.component import ComponentRegistry
-from docker_runner.project.configuration import Project
 from docker_runner.project.core_files import read_meta
 from docker_runner.project.dag_ids import dag_id
 from docker_runner_airflow.api.errors import ApiError
 from docker_runner_airflow.api.job_ids import new_run_id
-from docker_runner_airflow.hooks import encryption_keys
+from docker_runner_airflow.api.projects import project_of
 from docker_runner_airflow.jobs_dag import JOBS_DAG, conf_of
+from docker_runner_airflow.tools import airflow_encryptor
 
 if TYPE_CHECKING:
     from airflow.models import DagModel, DagRun
     from sqlalchemy.orm import Session
 
+    from docker_runner.project.configuration import Project
     from docker_runner.settings import Settings
     from docker_runner_airflow.api.callers import Caller
 
-FORCE_RUN = "forceRun"
 # Those that the DAG of a configuration is asked for; the others run as the DAG that takes any configuration.
 _OWN_DAG_MODES = ("run", FORCE_RUN)
 _LONGEST_MESSAGE = 500
@@ -123,13 +123,11 @@ def start(job: NewJob, caller: Caller, settings: Settings) -> Started:
 
 def _project(settings: Settings, branch: str) -> Project:
     """The project, with the branch that is asked for."""
-    if not branch:
-        return Project(settings.project, branch=settings.branch)
     try:
-        return Project(settings.project, branch=branch)
-    except RunnerError:
+        return project_of(settings, branch)
+    except UserError:
         # Whatever is wrong with the project itself is told as it is.
-        Project(settings.project, branch=settings.branch)
+        project_of(settings)
         raise ApiError(400, f"There is no branch {branch!r} in the project.") from None
 
 
@@ -137,7 +135,7 @@ def _own_dag(job: NewJob, project: Project, settings: Settings) -> str:
     """Id of the DAG that a stored configuration has, if Airflow has read it; empty when it has none."""
     if not job.config or not project.has((job.component, job.config)):
         return ""
-    if job.branch and project.branch != Project(settings.project, branch=settings.branch).branch:
+    if job.branch and project.branch != project_of(settings).branch:
         return ""
     return dag_id(job.component, job.config, project.branch)
 
@@ -205,7 +203,7 @@ def _sealed(job: NewJob, caller: Caller, project: Project, settings: Settings) -
     has_secrets = any(True for _ in walk_secrets(job.config_data))
     if not has_secrets and caller.presented is None:
         return {"config_data": dict(job.config_data)}
-    encryptor: Encryptor = encryptor_of(settings, given=encryption_keys(settings), create=True)
+    encryptor = airflow_encryptor(settings)
     scope = Scope(job.component, project.id)
     sealed = {"config_data": encryptor.encrypt(job.config_data, scope)}
     if caller.presented:
