@@ -244,7 +244,9 @@ class CleanUpOperator(StepOperator):
         bad = self.bad_states if self.has_rows else self.bad_states | {"skipped"}
         states = task_states(context)
         failed = sorted(name for name, state in states.items() if state in bad and name != Kind.UNLOAD_ALWAYS.value)
-        problem = f"The run failed: see {', '.join(failed)}." if failed else ""
+        # What only follows from these tells a person nothing.
+        causes = [name for name in failed if states[name] != "upstream_failed"] or failed
+        problem = f"The run failed: see {', '.join(causes)}." if failed else ""
         manifest = clean_up(self.workspace(context), self.tools(), problem=problem)
         if failed:
             message = f"Cleaned up. {problem}"
