@@ -29,3 +29,19 @@ def test_importing_the_core_imports_neither_airflow_nor_other_heavy_packages() -
     assert int(modules) > 40
     assert with_core == ""
     assert with_commands == ""
+
+
+PLUGIN = """
+import sys
+from airflow.plugins_manager import AirflowPlugin
+before = set(sys.modules)
+import docker_runner_airflow.plugin
+new = set(sys.modules) - before
+print("docker_runner_airflow.api" in new, "fastapi_apps" in vars(docker_runner_airflow.plugin.DockerRunnerPlugin))
+print(*[name for name in ("fastapi", "pydantic", "starlette", "limits", "docker", "duckdb") if name in new])
+"""
+
+
+def test_loading_the_plugin_imports_nothing_that_only_the_api_server_needs() -> None:
+    run = subprocess.run([sys.executable, "-c", PLUGIN], check=True, capture_output=True, text=True)
+    assert run.stdout.splitlines()[-2:] == ["False True", ""]

@@ -33,7 +33,7 @@ def installation(tmp_path: Path) -> Installation:
     return Installation(tmp_path)
 
 
-@pytest.mark.rules("API-2")
+@pytest.mark.rules("API-2", "API-48")
 @pytest.mark.parametrize(
     ("method", "path"),
     [
