@@ -24,7 +24,9 @@ DESCRIPTION = """Runs components: stored configurations as their DAGs, and confi
 Send a token of an Airflow user (`Authorization: Bearer …`) or a Storage token (`X-StorageApi-Token`). A job that is
 started with a Storage token can read and write what that token allows, and nothing else.
 """
-_ASSETS = {"swagger-ui-bundle.js": "text/javascript", "swagger-ui.css": "text/css", "favicon-32x32.png": "image/png"}
+_ASSETS = {"swagger-ui-bundle.js": "text/javascript", "swagger-ui.css": "text/css", "favicon.png": "image/png"}
+# Nobody elsewhere is told of the description, not even to check it.
+_PAGE_OPTIONS = {"validatorUrl": None, "defaultModelsExpandDepth": 0}
 _SCHEMES: dict[str, Any] = {
     "AirflowUser": {"type": "http", "scheme": "bearer", "description": "A token of an Airflow user (`/auth/token`)."},
     "StorageToken": {"type": "apiKey", "in": "header", "name": TOKEN_HEADER, "description": "A Storage token."},
@@ -54,17 +56,19 @@ def add(app: FastAPI) -> None:
             title=TITLE,
             swagger_js_url=f"{root}/docs/swagger-ui-bundle.js",
             swagger_css_url=f"{root}/docs/swagger-ui.css",
-            swagger_favicon_url=f"{root}/docs/favicon-32x32.png",
+            swagger_favicon_url=f"{root}/docs/favicon.png",
+            swagger_ui_parameters=_PAGE_OPTIONS,
         )
 
     @app.get(f"{DOCS}/{{name}}", include_in_schema=False)
     def asset(name: str) -> FileResponse:
         """The page works without the internet: its parts come from a Python package."""
-        from swagger_ui_bundle import swagger_ui_path
+        import fastapi_offline
 
         if name not in _ASSETS:
             raise ApiError(404, "The documentation has no such part.")
-        return FileResponse(Path(swagger_ui_path) / name, media_type=_ASSETS[name])
+        folder = Path(fastapi_offline.__file__).parent / "static"
+        return FileResponse(folder / name, media_type=_ASSETS[name])
 
 
 def _description(app: FastAPI) -> dict[str, Any]:
