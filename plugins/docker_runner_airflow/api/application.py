@@ -12,6 +12,7 @@ from docker_runner_airflow.api import (
     documentation,
     encrypt_calls,
     health,
+    job_creation,
     jobs_calls,
     resolve_calls,
     run_calls,
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 ROUTERS = (
     health.router,
     run_calls.router,
+    job_creation.router,
     jobs_calls.router,
     stats_calls.router,
     action_calls.router,

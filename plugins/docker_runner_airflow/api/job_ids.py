@@ -7,12 +7,8 @@ import secrets
 import time
 from typing import TYPE_CHECKING
 
-from docker_runner.errors import RunnerError
-from docker_runner.project.configuration import Project
-from docker_runner.project.dag_ids import by_dag_id, only_key
-from docker_runner.project.entries import FLOW_COMPONENTS
 from docker_runner.settings import Settings
-from docker_runner_airflow.jobs_dag import JOBS_DAG
+from docker_runner_airflow.api.own_dags import OwnDags
 
 if TYPE_CHECKING:
     from airflow.models import DagRun
@@ -49,6 +45,9 @@ def find_run(session: Session, job_id: str, settings: Settings | None = None) ->
         session: of Airflow's database.
         job_id: see :func:`job_id_of`.
         settings: have the project; the environment's by default.
+
+    Raises:
+        UserError: the project cannot be read.
     """
     from airflow.models import DagRun
     from sqlalchemy import select
@@ -60,26 +59,6 @@ def find_run(session: Session, job_id: str, settings: Settings | None = None) ->
     else:
         return None
     found = session.scalars(select(DagRun).where(wanted).limit(10)).all()
-    ours = [run for run in found if job_id_of(run) == job_id and is_ours(run.dag_id, settings)]
+    dags = OwnDags.of(settings or Settings.from_environment()).ids
+    ours = [run for run in found if job_id_of(run) == job_id and run.dag_id in dags]
     return ours[0] if len(ours) == 1 else None
-
-
-def is_ours(dag_id: str, settings: Settings | None = None) -> bool:
-    """Whether a DAG runs configurations or flows of the project.
-
-    Args:
-        dag_id: a DAG's id.
-        settings: have the project; the environment's by default.
-    """
-    if dag_id == JOBS_DAG:
-        return True
-    settings = settings or Settings.from_environment()
-    try:
-        project = Project(settings.project, branch=settings.branch)
-        key = only_key(dag_id, project.branch)
-        if key and (key in project.flows() if key[0] in FLOW_COMPONENTS else project.has(key)):
-            return True
-        return dag_id in by_dag_id(project.runnable(), project.branch)
-    except RunnerError:
-        # A project that cannot be read has nothing to show.
-        return False

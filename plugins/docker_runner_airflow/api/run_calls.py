@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Header, Path, Query
 from pydantic import BaseModel, Field
@@ -14,12 +14,10 @@ from docker_runner.project.sandbox import SANDBOX
 from docker_runner_airflow.api.bodies import StrictJson
 from docker_runner_airflow.api.callers import CallerDep
 from docker_runner_airflow.api.errors import RUN_ID_HEADER, ApiError, documented
+from docker_runner_airflow.api.job_documents import api_url
 from docker_runner_airflow.api.job_ids import job_id_of
 from docker_runner_airflow.api.run_bodies import RunBody, SandboxBody, given, values_asked
 from docker_runner_airflow.api.starting import NewJob, Started, refuse_unknown_component, start
-
-if TYPE_CHECKING:
-    from airflow.models import DagRun
 
 router = APIRouter(route_class=StrictJson, tags=["Run"])
 
@@ -67,15 +65,10 @@ def known_component(component: ComponentPath, caller: CallerDep, request: Reques
 ComponentDep = Annotated[str, Depends(known_component)]
 
 
-def job_url(request: Request, dag_run: DagRun) -> str:
-    """Where a job's state can be asked for."""
-    root = str(request.scope.get("root_path", "")).rstrip("/")
-    return f"{request.url.scheme}://{request.url.netloc}{root}/jobs/{job_id_of(dag_run)}"
-
-
 def created(request: Request, started: Started) -> CreatedJob:
     """What is answered when a job was started."""
-    return CreatedJob(id=job_id_of(started.run), url=job_url(request, started.run))
+    job_id = job_id_of(started.run)
+    return CreatedJob(id=job_id, url=f"{api_url(request)}/jobs/{job_id}")
 
 
 def new_job(component: str, body: RunBody, *, mode: str, parent: str, branch: str = "", tag: str = "") -> NewJob:

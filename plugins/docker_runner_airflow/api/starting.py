@@ -17,6 +17,7 @@ from docker_runner.project.core_files import read_meta
 from docker_runner.project.dag_ids import dag_id
 from docker_runner_airflow.api.errors import ApiError
 from docker_runner_airflow.api.job_ids import new_run_id
+from docker_runner_airflow.api.job_search import may_see
 from docker_runner_airflow.api.projects import project_of
 from docker_runner_airflow.jobs_dag import JOBS_DAG, conf_of
 from docker_runner_airflow.tools import airflow_encryptor
@@ -261,12 +262,6 @@ def _unfinished(session: Session, deduplication_id: str, caller: Caller) -> DagR
         .order_by(DagRun.id)
         .limit(1)
     ).first()
-    if run and not _may_see(run, caller):
+    if run and not may_see(run, caller):
         raise ApiError(409, "An unfinished job has this deduplicationId, and it is not yours to see: use another one.")
     return run
-
-
-def _may_see(run: DagRun, caller: Caller) -> bool:
-    if caller.token:
-        return caller.sees_all_jobs or run.triggering_user_name == caller.name
-    return caller.may(run.dag_id, "GET", of_run=True)
