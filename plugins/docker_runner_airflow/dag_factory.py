@@ -146,5 +146,5 @@ def _error_dag(name: str, key: Key, error: str) -> DAG:
         is_paused_upon_creation=False,
         default_args={"retry_policy": RETRY_POLICY},
     )
-    BrokenOperator(dag=dag, task_id=BROKEN, error=error)
+    BrokenOperator(dag=dag, task_id=BROKEN, error=error, component_id=key[0], config_id=key[1])
     return dag

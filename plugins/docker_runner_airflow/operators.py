@@ -109,18 +109,26 @@ class BrokenOperator(RunnerOperator):
 
     Args:
         error: what is wrong, found while its DAG was made; a task makes its DAG anew, so the error is that of now.
+        component_id: its component.
+        config_id: the configuration.
     """
 
     may_defer = False
 
-    def __init__(self, *, error: str, **kwargs: Any) -> None:
+    def __init__(self, *, error: str, component_id: str, config_id: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.error = error
+        self.component_id = component_id
+        self.config_id = config_id
 
     def work(self, context: Mapping[str, Any]) -> dict[str, Any]:
-        """Say it."""
-        del context
-        raise UserError(self.error)
+        """Say it, in the events too: whoever asks for the job is told."""
+        from docker_runner.job.job_events import resolving
+        from docker_runner.job.request import full_run_id
+
+        ids = {"component_id": self.component_id, "config_id": self.config_id, "job_id": self.job_id(context)}
+        with resolving(self.tools(), run_id=full_run_id(context["params"], context["run_id"]), **ids):
+            raise UserError(self.error)
 
 
 def resolved_job(

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.installation import Installation
 
 from docker_runner.errors import UserError
 from docker_runner.interface.result import CrashedComponentError, FailedComponentError
 from docker_runner.job.plan import Kind, Step
+from docker_runner.storage import open_ledger
+from docker_runner.storage.events import EventQuery
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
@@ -18,6 +22,7 @@ class TaskInstance:
 
     dag_id = "dag"
     max_tries = 3
+    try_number = 1
 
     def __init__(self) -> None:
         self.pushed: dict[str, Any] = {}
@@ -71,3 +76,45 @@ def test_a_run_that_failed_names_the_tasks_that_did_and_not_what_only_followed(
     with pytest.raises(StepFailed, match="Cleaned up"):
         task.execute({"ti": TaskInstance(), "run_id": "run"})
     assert told == [f"The run failed: see {named}."]
+
+
+@pytest.mark.rules("LC-6")
+def test_a_configuration_that_cannot_be_read_tells_its_error_in_the_events(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from docker_runner_airflow.operators import BrokenOperator
+    from docker_runner_airflow.retries import StepFailed
+
+    installation = Installation(tmp_path)
+    for name, value in installation.environment.items():
+        monkeypatch.setenv(name, value)
+    ids = {"component_id": "c", "config_id": "broken"}
+    task = BrokenOperator(task_id="broken_configuration", error="It has no parameters.", **ids)
+    with pytest.raises(StepFailed, match="It has no parameters"):
+        task.execute({"ti": TaskInstance(), "run_id": "run", "params": {"parent_run_id": "top"}})
+    (event,) = open_ledger(installation.settings.storage).events(EventQuery(job="dag/run"))
+    assert (event.message, event.results, event.source.run_id) == (
+        "It has no parameters.", {"error": "user"}, "top.run",
+    )  # fmt: skip
+
+
+@pytest.mark.rules("LC-8")
+@pytest.mark.parametrize("done", [{}, {"one.unload_output": {"tables": [{"id": "out.c-a.t"}]}}])
+def test_a_whole_run_that_failed_leaves_what_it_had_done_before(
+    done: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from docker_runner.job.merged import MergedRun
+    from docker_runner_airflow.merged_operator import DONE, MergedOperator
+    from docker_runner_airflow.retries import StepFailed
+
+    def fail(run: MergedRun) -> None:
+        run.manifests |= done
+        raise UserError("The second row failed.")
+
+    monkeypatch.setattr(MergedRun, "run", fail)
+    ti = TaskInstance()
+    with pytest.raises(StepFailed, match="The second row failed"):
+        MergedOperator(component_id="c", config_id="x", branch="main").execute(
+            {"ti": ti, "run_id": "run", "params": {}}
+        )
+    assert ti.pushed == ({DONE: done} if done else {})
