@@ -14,6 +14,7 @@ from tests.installation import SCRIPT, Installation, container_names
 from docker_runner.encryption import Encryptor, Scope
 from docker_runner.encryption_keys import encryptor_of
 from docker_runner.errors import ComponentError, ConfigurationError, ForbiddenError, UserError
+from docker_runner.job.archive import store_archive
 from docker_runner.job.plan import PULL_IMAGES, row_steps
 from docker_runner.job.steps import clean_up, create_workspace, perform
 from docker_runner.job.workspace import Workspace
@@ -189,11 +190,17 @@ def test_input_stores_what_the_component_would_get_with_ciphers_and_starts_nothi
         ({"configuration": {"parameters": {"a": [{"#p": SECRET}]}}}, r"parameters\.a\[0\]\.#p"),
         ({"image_parameters": {"#p": SECRET}}, f"definition of {SCRIPT}.*#p"),
         ({"state": {"#p": SECRET}}, f"state of {SCRIPT}/main.*#p"),
+        (
+            {"configuration": {"authorization": {"oauth_api": {"id": "7"}}}, "credentials": {"#data": SECRET}},
+            r"authorization\.oauth_api\.credentials\.#data",
+        ),
     ],
 )
 def test_plain_secrets_get_into_no_archive(bare: Installation, parts: dict[str, Any], place: str) -> None:
     bare.component(SCRIPT, {"image_parameters": parts.get("image_parameters", {})})
     bare.configuration("main", parts.get("configuration", {}))
+    record = {"authorizedFor": "me", "appKey": "app", "#data": "", "#appSecret": "", **parts.get("credentials", {})}
+    StoredCredentials(Path(bare.settings.oauth)).put(SCRIPT, "7", record)
     if "state" in parts:
         bare.store_state("main", {"component": parts["state"]})
     with pytest.raises(ConfigurationError, match=place) as raised:
@@ -218,6 +225,14 @@ def test_the_tasks_of_a_stored_configuration_do_what_the_mode_needs_and_no_more(
     assert (done["pull_images"], done["run_component"], done["unload_always"]) == ({"images": {}}, {}, {})
     assert "There is nothing to do: the configuration that is run has no run_component in mode input." in bare.lines
     assert "in/tables/all.csv" in archive(bare, "input", "docker", SCRIPT)
+
+
+@pytest.mark.rules("LC-65")
+def test_what_only_a_container_is_given_need_not_be_there(bare: Installation) -> None:
+    bare.component(SCRIPT, {"forward_token": True})
+    bare.configuration("main", {})
+    bare.run("main", mode="input")
+    assert "config.json" in archive(bare, "input", "docker", SCRIPT)
 
 
 @pytest.mark.rules("LC-65")
@@ -305,6 +320,24 @@ def test_after_processors_have_run_the_folder_is_that_of_the_last_one(installati
     assert (found["in/files/mine"], found["out/files/mine"]) == ("None", SECRET[:2])
     assert json.loads(found["config.json"])["parameters"]["#k"] == secret
     assert not [name for name, text in found.items() if SECRET in text or "state" in name]
+
+
+@pytest.mark.rules("LC-65")
+def test_what_a_killed_worker_left_in_plain_text_gets_into_no_archive(bare: Installation) -> None:
+    bare.configuration("main", {"parameters": {"#p": cipher(bare)}})
+    job, tools = bare.job("main", mode="dry-run"), bare.tools()
+    workspace = Workspace(bare.settings.workspaces, job.id)
+    create_workspace(job, workspace, tools)
+    folders = workspace.row("")
+    data = folders.make_stage(0)
+    names = [f"{name}.{extension}" for name in ("config", "in/state", "out/state") for extension in ("json", "yml")]
+    for name in names:
+        (data.root / name).write_text(SECRET)
+    (data.outputs / "files" / "f").write_text("f")
+    store_archive(job, job.rows[0], folders, tools)
+    found = archive(bare, "dry-run", "docker", SCRIPT)
+    assert {name for name, text in found.items() if text} == {"config.json", "in/state.json", "out/files/f"}
+    assert SECRET not in "".join(found.values())
 
 
 @pytest.mark.rules("LC-65", "API-37")

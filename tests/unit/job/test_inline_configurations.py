@@ -12,6 +12,7 @@ from docker_runner.job.definition import Job, JobDefinition
 from docker_runner.job.resolution import JobRequest
 from docker_runner.job.run import only_run
 from docker_runner.job.tools import Tools
+from docker_runner.project.variables import VariableValues
 from docker_runner.settings import Settings
 
 DATA = {"parameters": {"from": "request"}}
@@ -113,6 +114,8 @@ def test_values_of_variables_are_those_of_the_request_then_of_the_project(built:
     assert only(built.job(JobRequest(config_data=data))).configuration["parameters"] == "stored"
     data["variables_values_id"] = "other"
     assert only(built.job(JobRequest(config_data=data))).configuration["parameters"] == "inline"
+    of_job = JobRequest(config_data=data, variables=VariableValues({"v": "job"}))
+    assert only(built.job(of_job)).configuration["parameters"] == "job"
 
 
 @pytest.mark.rules("LC-82", "LC-83", "RW-11", "CF-15")
