@@ -227,13 +227,14 @@ def _write_config(work: RowWork) -> Manifest:
     same with the secrets hidden. Where no container runs, the data folder is made here.
     """
     row, tools = work.row, work.tools
-    if not row.mode.runs_images:
-        make_archived_folder(row, work.folders, tools)
-    else:
+    if row.images:
         decrypted_state(row, work.folders, tools)
+        contents = [(stage, stage_config(stage, row, tools)[0]) for stage in row.images]
+    else:
+        make_archived_folder(row, work.folders, tools)
+        contents = [(row.main, sealed_config(row.main, row))]
     shown = {}
-    for stage in row.images or (row.main,):
-        content = stage_config(stage, row, tools)[0] if row.images else sealed_config(stage, row)
+    for stage, content in contents:
         text = rendered(hide_secrets(content), extension="json").replace("\\/", "/")
         more = f"\n… {len(text) - _SHOWN_CHARACTERS} more characters" if len(text) > _SHOWN_CHARACTERS else ""
         tools.log.info("config.json of %s:\n%s%s", stage.component.id, text[:_SHOWN_CHARACTERS], more)
@@ -296,8 +297,8 @@ def _may_have_containers(workspace: Workspace) -> bool:
     """Whether the engine must be asked: not after a run of which it is known that it starts none."""
     try:
         job = workspace.job()
-    except ApplicationError:
-        return True
+    except (ApplicationError, OSError, LookupError, TypeError, ValueError):
+        return True  # It is gone, or another version has written it.
     return not job.rows or bool(job.images())
 
 
