@@ -71,3 +71,14 @@ def test_a_bearer_token_counts_before_a_session_and_a_session_alone_is_enough(se
         way = session.get(login, allow_redirects=False, timeout=60)
     assert way.status_code == 307
     assert way.headers["Location"].endswith("next=%2Fdocker-runner%2Fdocs")
+
+
+def test_airflow_shows_the_api_in_its_menu_and_no_trouble_with_the_plugin(server: ApiServer) -> None:
+    with requests.Session() as session:
+        session.trust_env = False
+        session.headers.update(server.credentials("admin"))
+        errors = session.get(f"{server.url}/api/v2/plugins/importErrors", timeout=60).json()
+        [plugin] = session.get(f"{server.url}/api/v2/plugins", timeout=60).json()["plugins"]
+    assert errors["import_errors"] == []
+    [view] = plugin["external_views"]
+    assert (view["href"], view["destination"]) == ("/docker-runner/docs", "nav")
