@@ -129,18 +129,23 @@ def _refuse_unless_may_see(caller: Caller, project: Project, component_id: str, 
     Raises:
         ApiError: 403.
     """
-    from airflow.models import DagModel
-    from airflow.utils.session import create_session
-
     from docker_runner.project.dag_ids import dag_id
 
     if caller.token:
         return
-    with create_session(scoped=False) as session:
-        own = dag_id(component_id, config_id, project.branch)
-        dag = own if session.get(DagModel, own) else JOBS_DAG
+    own = dag_id(component_id, config_id, project.branch)
+    dag = own if _is_known(own) else JOBS_DAG
     if not caller.may(dag, "GET", of_run=False):
         raise ApiError(403, f"You may not see the DAG {dag}: ask for this permission in Airflow.")
+
+
+def _is_known(dag: str) -> bool:
+    """Whether Airflow knows a DAG, so that permissions may be given for it."""
+    from airflow.models import DagModel
+    from airflow.utils.session import create_session
+
+    with create_session(scoped=False) as session:
+        return session.get(DagModel, dag) is not None
 
 
 def _document(found: EffectiveConfiguration) -> ResolvedConfiguration:

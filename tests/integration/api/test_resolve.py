@@ -13,6 +13,8 @@ from tests.installation import SCRIPT, Installation
 from tests.integration.api.clients import Api, error_of, serving
 
 from docker_runner.project.configuration import Project
+from docker_runner_airflow.api import resolve_calls
+from docker_runner_airflow.api.callers import Authentication, Caller
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
@@ -181,3 +183,27 @@ def test_any_token_may_look(api: Api) -> None:
     api.installation.configuration("seen", {"parameters": {}})
     body = {"componentId": SCRIPT, "configId": "seen", "configVersion": version(api, "seen")}
     assert api.post(RESOLVE, body, token=api.reader).status_code == 200
+
+
+@pytest.mark.rules("API-2")
+@pytest.mark.parametrize(("known", "dag"), [(True, f"{SCRIPT}--seen"), (False, "docker_runner_jobs")])
+def test_users_see_what_they_may_see_of_the_dag(
+    api: Api, monkeypatch: pytest.MonkeyPatch, *, known: bool, dag: str
+) -> None:
+    api.installation.configuration("seen", {"parameters": {}})
+    body = {"componentId": SCRIPT, "configId": "seen", "configVersion": version(api, "seen")}
+    allowed = {("other", "GET", False)}
+    # Airflow has no user who may see some of the DAGs only, unless it has another auth manager than its simple one.
+    monkeypatch.setattr(Authentication, "_caller", _user)
+    monkeypatch.setattr(Caller, "may", lambda _, dag, method, *, of_run: (dag, method, of_run) in allowed)
+    monkeypatch.setattr(resolve_calls, "_is_known", lambda _: known)
+    assert f"may not see the DAG {dag}:" in error_of(api.post(RESOLVE, body), 403)
+    # Nor are they told what there is.
+    gone = error_of(api.post(RESOLVE, {**body, "configId": "gone"}), 403)
+    assert "may not see" in gone
+    allowed.add((dag, "GET", False))
+    assert api.post(RESOLVE, body).status_code == 200
+
+
+async def _user(*_: Any) -> Caller:
+    return Caller()
