@@ -16,6 +16,7 @@ from docker_runner.project.component import ComponentRegistry
 from docker_runner.project.core_files import read_meta
 from docker_runner.project.dag_ids import dag_id
 from docker_runner_airflow.api.errors import ApiError
+from docker_runner_airflow.api.flow_jobs import is_flow, refuse_what_no_flow_takes
 from docker_runner_airflow.api.job_ids import new_run_id
 from docker_runner_airflow.api.job_search import may_see
 from docker_runner_airflow.api.projects import project_of
@@ -88,7 +89,7 @@ def refuse_unknown_component(component_id: str, settings: Settings) -> None:
         ApiError: 400.
     """
     registry = ComponentRegistry(settings.components)
-    if component_id not in registry.ids():
+    if component_id not in registry.ids() and not is_flow(component_id):
         raise ApiError(400, f"The component {component_id!r} was not found: no such component is registered here.")
 
 
@@ -108,12 +109,14 @@ def start(job: NewJob, caller: Caller, settings: Settings) -> Started:
     from airflow.utils.session import create_session
 
     project = _project(settings, job.branch)
+    if is_flow(job.component):
+        refuse_what_no_flow_takes(job, caller, project)
     own = _own_dag(job, project, settings)
     _refuse_disabled(job, project)
     # Airflow looks for runs with the same id in the thread's own session, and closes it.
     with create_session(scoped=False) as session:
         dags = {dag: model for dag in (own, JOBS_DAG) if dag and (model := _current(session, dag))}
-        target = own if own in dags and _fits(job, project) else JOBS_DAG
+        target = own if is_flow(job.component) or (own in dags and _fits(job, project)) else JOBS_DAG
         for dag in dict.fromkeys((target, *dags.keys() - {JOBS_DAG})):
             caller.refuse_unless_may_run(dag)
         if job.deduplication_id and (run := _unfinished(session, job.deduplication_id, caller)):
@@ -134,17 +137,21 @@ def _project(settings: Settings, branch: str) -> Project:
 
 def _own_dag(job: NewJob, project: Project, settings: Settings) -> str:
     """Id of the DAG that a stored configuration has, if Airflow has read it; empty when it has none."""
-    if not job.config or not project.has((job.component, job.config)):
+    if not _is_stored(job, project):
         return ""
     if job.branch and project.branch != project_of(settings).branch:
         return ""
     return dag_id(job.component, job.config, project.branch)
 
 
+def _is_stored(job: NewJob, project: Project) -> bool:
+    return is_flow(job.component) or bool(job.config and project.has((job.component, job.config)))
+
+
 def _refuse_disabled(job: NewJob, project: Project) -> None:
     """Refuse a stored configuration that is disabled; what else is wrong with it is the job's own error (API-35)."""
     key = job.component, job.config
-    if job.mode == FORCE_RUN or job.config_data or not project.has(key):
+    if job.mode == FORCE_RUN or job.config_data or not _is_stored(job, project):
         return
     with suppress(ConfigurationError):
         if read_meta(project.entry(*key).folder).get("isDisabled", False):
@@ -174,6 +181,8 @@ def _current(session: Session, dag: str) -> DagModel | None:
 
 def _refuse_stopped(dag: str, model: DagModel | None) -> None:
     """Refuse a DAG whose run would wait for ever."""
+    if model is None and dag != JOBS_DAG:
+        raise _not_read(dag)
     if model is None:
         raise ApiError(
             409,
@@ -201,6 +210,8 @@ def _conf(job: NewJob, caller: Caller, project: Project, settings: Settings, *, 
 
 def _sealed(job: NewJob, caller: Caller, project: Project, settings: Settings) -> dict[str, Any]:
     """The configuration that came with the job, and the caller's token, readable by the job's component only."""
+    if is_flow(job.component):
+        return {}
     has_secrets = any(True for _ in walk_secrets(job.config_data))
     if not has_secrets and caller.presented is None:
         return {"config_data": dict(job.config_data)}
@@ -236,9 +247,13 @@ def _trigger(session: Session, dag: str, conf: dict[str, Any], job: NewJob, call
     except DagNotFound:
         run = None
     if run is None:
-        raise ApiError(409, f"Airflow has not read the DAG {dag} yet: try again in a moment.")
+        raise _not_read(dag)
     session.flush()
     return run
+
+
+def _not_read(dag: str) -> ApiError:
+    return ApiError(409, f"Airflow has not read the DAG {dag} yet: try again in a moment.")
 
 
 def _unfinished(session: Session, deduplication_id: str, caller: Caller) -> DagRun | None:

@@ -25,7 +25,12 @@ INLINE = {"component": SCRIPT, "configData": DATA}
 def configurations(server: ApiServer) -> None:
     rows = {name: {"parameters": {}} for name in ("one", "two")}
     server.installation.configuration("job", {"runtime": {"parallelism": "2"}}, rows=rows)
+    folder = server.installation.folder / "project" / "main" / "other" / "keboola.flow" / "nightly"
+    (folder / "phases" / "one").mkdir(parents=True)
+    (folder / "config.json").write_text("{}")
+    (folder / "phases" / "one" / "phase.json").write_text('{"name": "One"}')
     server.known("job")
+    server.known("nightly", component="keboola.flow")
     with server.airflow_api() as api:
         known_dag(server.airflow, api, JOBS)
 
@@ -163,3 +168,17 @@ def test_of_jobs_with_one_deduplication_id_only_the_first_is_started_however_man
     with server.airflow_api() as api:
         api.call("PATCH", f"/dags/{JOBS}/dagRuns/{job_id}", json={"state": "failed"})
     assert job_of(post(server, body))["id"] != job_id
+
+
+@pytest.mark.rules("API-55")
+def test_a_flow_is_started_as_it_is_stored(server: ApiServer) -> None:
+    flow = {"component": "keboola.flow", "config": "nightly"}
+    job = job_of(post(server, {**flow, "parentRunId": "1"}))
+    assert (job["airflow"]["dagId"], job["type"]) == ("keboola.flow--nightly", "orchestrationContainer")
+    job_of(post(server, flow, caller="manage"))
+    refused(post(server, flow, caller="all"), 403, "permissions of this installation")
+    refused(post(server, flow, caller="viewer"), 403, "keboola.flow--nightly")
+    refused(post(server, {**flow, "config": "other"}), 400, "no flow keboola.flow/other")
+    refused(post(server, {**flow, "tag": "1"}), 400, "leave out tag")
+    refused(post(server, {**flow, "mode": "debug"}), 400, "mode")
+    refused(post(server, {**flow, "configData": {"a": 1}}), 400, "configData")
