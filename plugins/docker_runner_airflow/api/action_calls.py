@@ -63,7 +63,7 @@ class ActionPlaces:
         if not self._free.acquire(blocking=False):
             raise ApiError(
                 429,
-                f"{self._number} actions are running, as many as may at a time (DOCKER_RUNNER_API_ACTIONS): "
+                f"As many actions are running as may at a time ({self._number}, DOCKER_RUNNER_API_ACTIONS): "
                 "try again in a moment.",
                 headers={"Retry-After": str(_COME_AGAIN_SECONDS)},
             )

@@ -22,7 +22,8 @@ TITLE = "Docker Runner"
 DESCRIPTION = """Runs components: stored configurations as their DAGs, and configurations that come with the request.
 
 Send a token of an Airflow user (`Authorization: Bearer …`) or a Storage token (`X-StorageApi-Token`). A job that is
-started with a Storage token can read and write what that token allows, and nothing else.
+started with a Storage token can read and write what that token allows, and nothing else. On this page whoever is logged
+in to Airflow can try calls out as they are; what is entered under *Authorize* counts before that.
 """
 _ASSETS = {"swagger-ui-bundle.js": "text/javascript", "swagger-ui.css": "text/css", "favicon.png": "image/png"}
 # Nobody elsewhere is told of the description, not even to check it.

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
 import requests
-from tests.installation import SCRIPT
+from tests.installation import SCRIPT, container_names
 from tests.integration.api.server import ApiServer
 
 from docker_runner.project.configuration import Project
@@ -31,6 +32,20 @@ def test_an_action_needs_the_permission_to_start_jobs(server: ApiServer) -> None
     refused = server.as_("viewer").call("POST", f"/{ASKED}/action/look", json=body)
     assert "may not trigger the DAG docker_runner_jobs" in message(refused, 403)
     assert "may only read" in message(server.as_("read_only").call("POST", f"/{ASKED}/action/look", json=body), 400)
+
+
+def test_an_action_whose_caller_has_gone_away_ends_and_leaves_nothing(server: ApiServer) -> None:
+    server.installation.component(ASKED, {"network": "none", "synchronous_actions": ["look"]})
+    root = server.installation.settings.workspaces
+    body = {"configData": {"parameters": {"script": "import time; time.sleep(4); print(1)"}}}
+    client = server.as_("all")
+    with pytest.raises(requests.exceptions.ReadTimeout):
+        client.post(f"{server.url}/docker-runner/{ASKED}/action/look", json=body, timeout=2)
+    assert any(ASKED in name for name in container_names())
+    deadline = time.monotonic() + 60
+    while any(ASKED in name for name in container_names()) or any(root.glob(f"*{ASKED}*")):
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
 
 
 @pytest.mark.rules("API-2", "API-22", "API-48")
