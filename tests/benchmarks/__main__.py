@@ -12,6 +12,7 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
 
 def main() -> None:
     """Measure what was asked for, or everything."""
+    from tests.benchmarks.api import api
     from tests.benchmarks.containers import containers
     from tests.benchmarks.overhead import overhead
     from tests.benchmarks.scale import scale
@@ -26,6 +27,7 @@ def main() -> None:
         "triggerer": triggerer,
         "storage": storage,
         "small_files": small_files,
+        "api": api,
     }
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
     parser.add_argument("parts", nargs="*", choices=[*parts, []], help="which comparisons; all by default")
