@@ -3,7 +3,7 @@
 # Python must be allowed to keep its bytecode: every start would be three times slower without it.
 unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
-.PHONY: help setup run up down test thorough check faults storm crashes rules bench clean
+.PHONY: help setup run up down test thorough check faults storm crashes requests rules bench clean
 PYTHON := .venv/bin/python
 DAG := sample.daily-delays--new-york-delays
 
@@ -50,6 +50,9 @@ storm: setup ## let 16 processes commit to one Storage 30 times each, on SQLite 
 crashes: setup ## kill processes that write to a Storage 120 times, on SQLite and on PostgreSQL
 	@scripts/ensure_postgres.sh >/dev/null
 	@DOCKER_RUNNER_CRASHES=100 $(PYTHON) -m pytest -s tests/integration/storage/test_crashes.py
+
+requests: setup ## send 2,000 requests that were made from the HTTP API's description, right and wrong ones
+	@DOCKER_RUNNER_API_REQUESTS=2000 $(PYTHON) -m pytest -s tests/integration/api/test_schemathesis.py
 
 rules: setup ## which tests prove each rule of the contract (docs/contract.md); fails when a rule has none
 	@$(PYTHON) scripts/rules.py

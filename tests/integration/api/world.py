@@ -32,7 +32,7 @@ def build_world(installation: Installation) -> None:
     for branch in ("main", BRANCH):
         folder = installation.folder / "project" / branch
         (folder / "meta.json").write_text(json.dumps({"name": branch, "isDefault": branch == "main"}))
-        installation.script("plain", "print('hello')", branch=branch)
+        installation.configuration("plain", {"parameters": {"script": "print('hello')"}}, branch=branch)
     rows: dict[str, dict[str, Any]] = {name: {"parameters": {"script": f"print({name!r})"}} for name in ("one", "two")}
     installation.configuration("rows", {}, rows=rows)
     file = installation.script("disabled", "print('hello')")
