@@ -16,17 +16,12 @@ from docker_runner_airflow.api.callers import CallerDep
 from docker_runner_airflow.api.errors import RUN_ID_HEADER, ApiError, documented
 from docker_runner_airflow.api.job_documents import api_url
 from docker_runner_airflow.api.job_ids import job_id_of
+from docker_runner_airflow.api.projects import BranchPath, ComponentPath
 from docker_runner_airflow.api.run_bodies import RunBody, SandboxBody, given, values_asked
 from docker_runner_airflow.api.starting import NewJob, Started, refuse_unknown_component, start
 
 router = APIRouter(route_class=StrictJson, tags=["Run"])
 
-ComponentPath = Annotated[
-    str, Path(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=200, description="Id of a registered component.")
-]
-BranchPath = Annotated[
-    str, Path(pattern=r"^[A-Za-z0-9_][A-Za-z0-9 ._-]*$", max_length=200, description="Folder or id of a branch.")
-]
 TagPath = Annotated[
     str, Path(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$", max_length=128, description="Tag of the image.")
 ]

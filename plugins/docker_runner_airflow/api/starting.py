@@ -117,12 +117,22 @@ def start(job: NewJob, caller: Caller, settings: Settings) -> Started:
     with create_session(scoped=False) as session:
         dags = {dag: model for dag in (own, JOBS_DAG) if dag and (model := _current(session, dag))}
         target = own if is_flow(job.component) or (own in dags and _fits(job, project)) else JOBS_DAG
-        for dag in dict.fromkeys((target, *dags.keys() - {JOBS_DAG})):
+        for dag in dags_to_trigger(target, own if own in dags else ""):
             caller.refuse_unless_may_run(dag)
         if job.deduplication_id and (run := _unfinished(session, job.deduplication_id, caller)):
             return Started(run, is_new=False)
         _refuse_stopped(target, dags.get(target))
         return Started(_trigger(session, target, _conf(job, caller, project, settings, target=target), job, caller))
+
+
+def dags_to_trigger(target: str, own: str) -> tuple[str, ...]:
+    """The DAGs that a caller must be allowed to trigger for a job.
+
+    Args:
+        target: the DAG that it runs as.
+        own: that of the configuration whose data it uses, if it has one: nobody gets around what it allows.
+    """
+    return tuple(dict.fromkeys(dag for dag in (target, own) if dag))
 
 
 def _project(settings: Settings, branch: str) -> Project:

@@ -64,3 +64,11 @@ def test_nonsense_and_plain_secrets_are_refused_by_the_form(conf: dict[str, Any]
 
     with pytest.raises(ParamValidationError):
         what(**{"component": "a.b", **conf})
+
+
+def test_who_starts_a_job_on_the_data_of_a_configuration_must_be_allowed_to_trigger_its_dag_too() -> None:
+    from docker_runner_airflow.api.starting import dags_to_trigger
+
+    assert dags_to_trigger("docker_runner_jobs", "a.b--own") == ("docker_runner_jobs", "a.b--own")
+    assert dags_to_trigger("a.b--own", "a.b--own") == ("a.b--own",)
+    assert dags_to_trigger("docker_runner_jobs", "") == ("docker_runner_jobs",)
