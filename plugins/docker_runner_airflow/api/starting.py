@@ -119,7 +119,7 @@ def start(job: NewJob, caller: Caller, settings: Settings) -> Started:
         target = own if is_flow(job.component) or (own in dags and _fits(job, project)) else JOBS_DAG
         for dag in dags_to_trigger(target, own if own in dags else ""):
             caller.refuse_unless_may_run(dag)
-        if job.deduplication_id and (run := _unfinished(session, job.deduplication_id, caller)):
+        if job.deduplication_id and (run := unfinished_job(session, job.deduplication_id, caller)):
             return Started(run, is_new=False)
         _refuse_stopped(target, dags.get(target))
         return Started(_trigger(session, target, _conf(job, caller, project, settings, target=target), job, caller))
@@ -266,7 +266,7 @@ def _not_read(dag: str) -> ApiError:
     return ApiError(409, f"Airflow has not read the DAG {dag} yet: try again in a moment.")
 
 
-def _unfinished(session: Session, deduplication_id: str, caller: Caller) -> DagRun | None:
+def unfinished_job(session: Session, deduplication_id: str, caller: Caller) -> DagRun | None:
     """The job that is not finished and has a deduplication id; until the session ends no other request looks for one.
 
     Raises:

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import re
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import delete, update
 from sqlalchemy.orm import Session
 from tests.installation import SCRIPT, Installation
 from tests.integration.api.records import NOON, add_run, airflow_tables, holder, request_of
 from tests.servers import PASSWORD, PostgresServer
 
 from docker_runner.project.dag_ids import dag_id
+from docker_runner_airflow.api.errors import ApiError
 from docker_runner_airflow.api.job_documents import job_document, job_summary
+from docker_runner_airflow.api.job_ids import find_run, job_id_of, new_run_id
 from docker_runner_airflow.api.job_search import JobFilter, find_jobs
 from docker_runner_airflow.api.job_status import Status, note_of_termination, status_of
 from docker_runner_airflow.api.own_dags import OwnDags
+from docker_runner_airflow.api.starting import unfinished_job
 from docker_runner_airflow.api.stats_calls import daily_sums, duration_sum
 from docker_runner_airflow.api.terminating import _children
 from docker_runner_airflow.jobs_dag import JOBS_DAG
@@ -298,3 +305,60 @@ def test_a_termination_counts_for_one_beginning_of_a_run_and_keeps_what_people_n
 def test_the_folder_of_the_project_is_read_again_after_a_while(installation: Installation, dags: OwnDags) -> None:
     assert dags.ids >= {STORED, OTHER, FLOW, JOBS_DAG}
     assert Path(dags.project) == installation.settings.project
+
+
+@pytest.mark.rules("LC-86")
+def test_a_job_is_one_run_of_one_of_the_projects_dags(session: Session, installation: Installation) -> None:
+    first, second, third = (new_run_id() for _ in range(3))
+    add_run(session, 1, run_id=first)
+    add_run(session, 2, dag="somebody.elses", run_id=first)
+    add_run(session, 3, dag="somebody.elses", run_id=second)
+    add_run(session, 4, dag=STORED, run_id=third)
+    add_run(session, 5, dag=OTHER, run_id=third)
+    add_run(session, 6, dag=FLOW, run_id="scheduled__2026-03-10")
+    add_run(session, 7, dag="somebody.elses")
+    wanted = (first, second, third, "1", "6", "7", "8", "06", "-6", str(2**40), "api-", "scheduled__2026-03-10")
+    runs = [find_run(session, job_id, installation.settings) for job_id in wanted]
+    assert [run and run.id for run in runs] == [1, None, None, None, 6, *[None] * 7]
+    assert [job_id_of(run) for run in runs if run] == [first, "6"]
+
+
+def test_ids_of_jobs_grow_with_time_and_are_never_the_same() -> None:
+    ids = []
+    for _ in range(3):
+        ids.append([new_run_id() for _ in range(1000)])
+        time.sleep(0.002)
+    assert len({job_id for part in ids for job_id in part}) == 3000
+    assert max(ids[0]) < min(ids[2])
+    assert all(re.fullmatch("api-[0-9a-z]{26}", job_id) for part in ids for job_id in part)
+
+
+@pytest.mark.rules("LC-80")
+def test_who_looks_for_a_deduplication_id_waits_for_whoever_looks_for_one_at_that_moment(database: Any) -> None:
+    from airflow.models import DagModel, DagRun
+    from airflow.models.dagbundle import DagBundleModel
+
+    def look() -> int | None:
+        with Session(database) as other:
+            run = unfinished_job(other, "nightly", MANAGER)
+            return run.id if run else None
+
+    with Session(database) as one:
+        one.add(DagBundleModel(name="any"))
+        one.flush()
+        one.add(DagModel(dag_id=JOBS_DAG, bundle_name="any", is_stale=False))
+        one.commit()
+    with Session(database) as one, ThreadPoolExecutor(1) as pool:
+        assert unfinished_job(one, "nightly", MANAGER) is None
+        waiting = pool.submit(look)
+        with pytest.raises(TimeoutError):
+            waiting.result(timeout=0.3)
+        add_run(one, 901, state="queued", conf={"api": {"deduplication_id": "nightly"}}, triggering_user_name="me")
+        one.commit()
+        assert waiting.result(timeout=30) == 901
+        with pytest.raises(ApiError, match="not yours to see"):
+            unfinished_job(one, "nightly", holder(7))
+        one.execute(update(DagRun).where(DagRun.id == 901).values(state="success"))
+        assert unfinished_job(one, "nightly", MANAGER) is None
+        one.execute(delete(DagRun).where(DagRun.id == 901))
+        one.commit()
