@@ -119,11 +119,29 @@ def test_a_run_that_airflow_started_is_a_job_with_the_components_own_message(run
     assert "row_bad.run_component" in failed
 
 
+@pytest.mark.rules("API-55", "LC-8", "LC-85")
+def test_a_job_may_end_with_a_warning_in_place_of_an_error(running: Running, api: ApiServer) -> None:
+    script = "import json, sys; json.dump([{'metric': 'calls', 'value': 4}], open('/data/out/usage.json', 'w'))"
+    failing = {"parameters": {"script": f"{script}; sys.exit('The quota is used up.')"}}
+    body = {"component": SCRIPT, "configData": failing, "behavior": {"onError": "warning"}}
+    answer = api.as_("all").call("POST", "/jobs", json=body)
+    assert answer.status_code == 201, answer.text
+    done = ended(api, answer.json()["id"], caller="all")
+    assert (done["status"], done["behavior"]) == ("warning", {"onError": "warning"})
+    assert (done["result"]["message"], done["result"]["error"]["type"]) == ("The quota is used up.", "user")
+    assert done["usageData"] == [{"metric": "calls", "value": 4}]
+    assert [image["id"] for (image,) in done["result"]["images"]] == ["docker-runner-test/script:latest"]
+    assert done["result"]["output"] == {}
+
+
 @pytest.mark.rules("LC-85", "LC-86")
 def test_a_job_that_runs_is_terminated_with_its_container_and_its_children(running: Running, api: ApiServer) -> None:
-    sleeping = {"configData": {"parameters": {"script": "import time; print('here'); time.sleep(600)"}}}
-    job = start(api, sleeping, caller="all")
-    child = start(api, sleeping, caller="manage", headers={"X-KBC-RunId": job})
+    sleeping = {"parameters": {"script": "import time; print('here'); time.sleep(600)"}}
+    # Its rows have tasks of their own: Airflow itself would show the run as one that went well.
+    running.installation.configuration("asleep", {}, rows={"one": sleeping, "two": sleeping})
+    api.known("asleep")
+    job = start(api, {"configData": sleeping}, caller="all")
+    child = start(api, {"config": "asleep"}, caller="manage", headers={"X-KBC-RunId": job})
 
     def containers() -> list[str]:
         return [name for name in container_names() if job in name or child in name]
@@ -134,6 +152,7 @@ def test_a_job_that_runs_is_terminated_with_its_container_and_its_children(runni
     answer = api.as_("all").call("POST", f"/jobs/{job}/terminate")
     assert answer.status_code == 202, answer.text
     assert answer.json()["desiredStatus"] == "terminating"
+    assert document(api, child, caller="manage")["status"] in ("terminating", "terminated")
     until(lambda: not containers(), seconds=60)
     for one in (job, child):
         done = ended(api, one, caller="manage")
