@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import os
 import re
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+from uuid import uuid4
 
 import pytest
-from sqlalchemy import delete, update
+from sqlalchemy import delete, insert, update
 from sqlalchemy.orm import Session
 from tests.installation import SCRIPT, Installation
 from tests.integration.api.records import NOON, add_run, airflow_tables, holder, request_of
 from tests.servers import PASSWORD, PostgresServer
 
 from docker_runner.project.dag_ids import dag_id
+from docker_runner.storage import open_ledger
+from docker_runner.storage.events import EventSource, EventType, new_event
 from docker_runner_airflow.api.errors import ApiError
 from docker_runner_airflow.api.job_documents import job_document, job_summary
 from docker_runner_airflow.api.job_ids import find_run, job_id_of, new_run_id
@@ -25,8 +30,8 @@ from docker_runner_airflow.api.job_search import JobFilter, find_jobs
 from docker_runner_airflow.api.job_status import Status, note_of_termination, status_of
 from docker_runner_airflow.api.own_dags import OwnDags
 from docker_runner_airflow.api.starting import unfinished_job
-from docker_runner_airflow.api.stats_calls import daily_sums, duration_sum
-from docker_runner_airflow.api.terminating import _children
+from docker_runner_airflow.api.stats_calls import counted_dags, daily_sums, duration_sum
+from docker_runner_airflow.api.terminating import _children, _has_work
 from docker_runner_airflow.jobs_dag import JOBS_DAG
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -183,7 +188,9 @@ def test_the_sum_of_all_jobs_is_that_of_their_seconds(session: Session, installa
     add_run(session, 5, state="running", seconds=None)
     add_run(session, 6, state="failed", started=None)
     add_run(session, 7, dag=FLOW, seconds=1000)
-    assert duration_sum(session, [STORED, JOBS_DAG]) == 10 + 21 + 0 + 30
+    counted = counted_dags(session, OwnDags.of(installation.settings), holder(5))
+    assert set(counted) == {STORED, OTHER, JOBS_DAG}
+    assert duration_sum(session, counted) == 10 + 21 + 0 + 30
     assert duration_sum(session, []) == 0
     request = request_of(installation.settings)
     rows = find_jobs(session, JobFilter(), dags=OwnDags.of(installation.settings), caller=MANAGER)
@@ -292,6 +299,57 @@ def test_runs_that_airflow_started_itself_are_jobs_too(session: Session, install
     assert (flow.type, flow.component, flow.config) == ("orchestrationContainer", "keboola.flow", "nightly")
 
 
+@pytest.mark.rules("LC-8", "LC-6")
+def test_a_run_that_was_begun_anew_does_not_tell_errors_of_before(session: Session, installation: Installation) -> None:
+    from airflow.models import DagRun
+
+    ledger = open_ledger(installation.settings.storage)
+
+    def tell(number: int, message: str, when: datetime) -> None:
+        source = EventSource(f"{STORED}/run-{number}", f"run-{number}")
+        event = new_event(source, EventType.ERROR, message, results={"error": "user"})
+        ledger.add_events([replace(event, id=os.urandom(8).hex(), created=when)])
+
+    request = request_of(installation.settings)
+    for number in (1, 2):
+        add_run(session, number, dag=STORED, state="failed")
+        tell(number, "Of yesterday.", NOON - timedelta(days=1))
+    tell(2, "Of this time.", NOON + timedelta(seconds=5))
+    messages = []
+    for number in (1, 2):
+        run = session.get(DagRun, number)
+        assert run is not None
+        result = job_document(session, run, request).result
+        assert result is not None
+        messages.append(result.message)
+    assert messages == ["The job failed: see its run in Airflow.", "Of this time."]
+
+
+@pytest.mark.rules("LC-85")
+def test_a_job_that_only_cleans_up_has_nothing_to_terminate(session: Session) -> None:
+    from airflow.models import DagRun, TaskInstance
+
+    add_run(session, 1, dag=STORED, state="running", seconds=None)
+    run = session.get(DagRun, 1)
+    assert run is not None
+    dag = SimpleNamespace(
+        task_dict={"work": SimpleNamespace(is_teardown=False), "clean_up": SimpleNamespace(is_teardown=True)}
+    )
+
+    def add(task: str, state: str | None) -> None:
+        values = {"dag_id": STORED, "run_id": "run-1", "task_id": task, "map_index": -1, "state": state, "pool": "p",
+                  "pool_slots": 1, "max_tries": 0, "id": uuid4(), "span_status": "x", "try_number": 0}  # fmt: skip
+        session.execute(insert(TaskInstance.__table__), [values])
+
+    add("clean_up", "running")
+    add("work", "success")
+    assert not _has_work(session, run, dag)
+    session.execute(update(TaskInstance).where(TaskInstance.task_id == "work").values(state=None))
+    assert _has_work(session, run, dag)
+    session.execute(update(TaskInstance).where(TaskInstance.task_id == "work").values(state="deferred"))
+    assert _has_work(session, run, dag)
+
+
 @pytest.mark.rules("LC-85")
 def test_a_termination_counts_for_one_beginning_of_a_run_and_keeps_what_people_noted() -> None:
     note = note_of_termination("x" * 2000, who="y" * 2000, clear_number=3)
@@ -300,11 +358,6 @@ def test_a_termination_counts_for_one_beginning_of_a_run_and_keeps_what_people_n
     known: dict[str, Any] = {"state": "running", "start": NOON, "conf": {}, "note": note}
     assert status_of(**known, clear_number=3) is Status.TERMINATING
     assert status_of(**known, clear_number=4) is Status.PROCESSING
-
-
-def test_the_folder_of_the_project_is_read_again_after_a_while(installation: Installation, dags: OwnDags) -> None:
-    assert dags.ids >= {STORED, OTHER, FLOW, JOBS_DAG}
-    assert Path(dags.project) == installation.settings.project
 
 
 @pytest.mark.rules("LC-86")
