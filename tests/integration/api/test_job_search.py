@@ -199,7 +199,7 @@ def test_the_sum_of_all_jobs_is_that_of_their_seconds(session: Session, installa
 
 
 @pytest.mark.rules("API-21", "API-51")
-@pytest.mark.parametrize(("offset", "expected"), [(0, {0: 3, 1: 6}), (2, {0: 1, 1: 6}), (-1, {0: 7, 1: 2})])
+@pytest.mark.parametrize(("offset", "expected"), [(0, {0: 3, 1: 6}), (2, {0: 1, 1: 6}), (-1, {0: 7, 1: 10})])
 def test_a_job_counts_on_the_day_on_which_it_ended(session: Session, offset: int, expected: dict[int, int]) -> None:
     midnight = datetime(2026, 3, 10, tzinfo=UTC)
     begin = midnight - timedelta(hours=offset)
@@ -209,6 +209,7 @@ def test_a_job_counts_on_the_day_on_which_it_ended(session: Session, offset: int
             (midnight + timedelta(hours=24, microseconds=-1), 2),
             (midnight + timedelta(hours=24), 4),
             (midnight + timedelta(hours=47), 2),
+            (midnight + timedelta(hours=48), 8),
         ],
         start=1,
     ):

@@ -113,6 +113,9 @@ def test_a_job_of_many_tasks_and_one_of_a_single_task_have_the_same_result(told:
 @pytest.mark.rules("LC-8", "US-2")
 @pytest.mark.parametrize("told", [of_tasks(ROWS[:1]), of_one_task(ROWS[:1], key="done"), []])
 def test_of_a_job_that_failed_what_had_been_done_is_known(told: Any) -> None:
+    from docker_runner_airflow.api.job_results import result_of
+    from docker_runner_airflow.api.job_status import Status
+
     failed = [
         event(EventType.ERROR, "First try.", {"error": "application"}, row="z"),
         event(EventType.ERROR, "The component's words.", {"error": "user"}, row="z"),
@@ -120,8 +123,11 @@ def test_of_a_job_that_failed_what_had_been_done_is_known(told: Any) -> None:
     ]
     usage = [("row_z.run_component", "usage", [{"metric": "z", "value": 9}])]
     found = reports([*told, *usage], [*of_events(ROWS[:1]), *failed])
-    assert [table["id"] for table in found.output_tables()] == ["out.c-x.a b"]
-    assert len(found.images()) == 1
+    result = result_of(Status.ERROR, found, [])
+    assert result is not None
+    assert [table["id"] for table in result.output["tables"]] == ["out.c-x.a b"]
+    assert len(result.images) == 1
+    assert "files" not in result.input
     assert found.usage() == [{"metric": "a b", "value": 1}, {"metric": "z", "value": 9}]
     assert (found.failure.message, found.failure.kind) == ("The component's words.", "user")
 
