@@ -142,6 +142,7 @@ def made(running: Running, tagged_image: None) -> Made:
     return made
 
 
+@pytest.mark.rules("API-1")
 def test_every_call_was_made(made: Made) -> None:
     document = made.api.as_("admin").call("GET", "/openapi.json").json()
     assert set(made.answers) == {
@@ -149,6 +150,7 @@ def test_every_call_was_made(made: Made) -> None:
     }
     refused = {key: answer.text for key, answer in made.answers.items() if not answer.ok}
     assert list(refused) == [("POST", "/run")]
+    assert {answer.headers["Content-Type"] for answer in made.answers.values()} == {"application/json"}
 
 
 @pytest.mark.rules("API-5")

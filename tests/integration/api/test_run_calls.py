@@ -88,6 +88,20 @@ def test_a_stored_configuration_runs_as_its_dag_with_what_is_asked(server: ApiSe
     ] == {"mode": "run", "rows": ["two"]}
 
 
+@pytest.mark.rules("API-30")
+def test_every_attribute_of_a_run_reaches_its_job(server: ApiServer) -> None:
+    body = {"config": "rows", "row": "two", "variableValuesId": 7, **INLINE}
+    conf = run_of(server, post(server, f"/{SCRIPT}/run", body))["conf"]
+    assert (conf["config"], conf["rows"], conf["values"]) == ("rows", ["two"], "7")
+    assert conf["config_data"] == INLINE["configData"]
+    named = {
+        "config": "rows",
+        "variableValuesData": {"values": [{"name": "a", "value": 1}, {"name": "b", "value": "x"}]},
+    }
+    conf = run_of(server, post(server, f"/{SCRIPT}/run", named), dag_id(SCRIPT, "rows"))["conf"]
+    assert conf["variables"] == {"a": "1", "b": "x"}
+
+
 @pytest.mark.rules("API-12", "API-13", "API-14", "API-15", "API-25", "API-26", "API-34")
 @pytest.mark.parametrize(
     ("path", "conf"),
