@@ -132,6 +132,12 @@ def test_ciphers_and_what_the_vault_keeps_are_not_given_out(api: Api) -> None:
     }  # fmt: skip
     assert found["storage"]["input"]["tables"][0]["days"] == "{{ vault.days }}"
     assert "s3cret" not in answer.text
+    wrong = {"input": {"tables": [{"source": "in.c-one.t", "where_operator": "{{ vault.host }}"}]}}
+    installation.configuration("wrong", {"storage": wrong, "parameters": {"#p": cipher}})
+    answer = resolve(api, "wrong")
+    assert "where_operator" in error_of(answer, 400)
+    assert "{{ vault.host }}" in answer.text
+    assert "s3cret" not in answer.text
     installation.configuration("missing", {"parameters": {"a": "{{ vault.nobody }}"}})
     assert "no value: vault.nobody" in error_of(resolve(api, "missing"), 400)
     installation.configuration("plain", {"parameters": {"#a": "pl4in-s3cret"}})
