@@ -75,7 +75,7 @@ class AirflowLinks(_Part):
     )
 
 
-class Backend(_Part):
+class BackendOfJob(_Part):
     """The size that was asked for (LC-83)."""
 
     type: str | None = None
@@ -83,30 +83,30 @@ class Backend(_Part):
     context: str | None = None
 
 
-class Behavior(_Part):
+class BehaviorOfJob(_Part):
     """What happens when the job fails."""
 
     on_error: str | None = Field(default=None, description="`warning`: the job ends as a warning in place of an error.")
 
 
-class VariableValue(_Part):
+class VariableOfJob(_Part):
     """The value of a variable."""
 
     name: str
     value: str
 
 
-class VariableValues(_Part):
+class VariablesOfJob(_Part):
     """Values of variables that came with the job."""
 
-    values: list[VariableValue]
+    values: list[VariableOfJob]
 
 
 class Metrics(_Part):
     """How much the job has moved, and what it ran on."""
 
     storage: dict[str, int]
-    backend: Backend
+    backend: BackendOfJob
 
 
 class JobSummary(_Part):
@@ -132,8 +132,8 @@ class JobSummary(_Part):
     url: str = Field(description="Where this document is.")
     branch_id: str | None
     variable_values_id: str | None
-    backend: Backend
-    behavior: Behavior
+    backend: BackendOfJob
+    behavior: BehaviorOfJob
     parallelism: str | None
     type: Literal["standard", "orchestrationContainer"]
     airflow: AirflowLinks
@@ -143,7 +143,7 @@ class JobDocument(JobSummary):
     """A job."""
 
     config_data: dict[str, Any] = Field(description="The configuration that came with the job; secrets are ciphers.")
-    variable_values_data: VariableValues
+    variable_values_data: VariablesOfJob
     result: JobResult | None = Field(description="What came of it, when it has ended.")
     usage_data: list[Any] = Field(description="What components told of their consumption.")
     metrics: Metrics
@@ -169,7 +169,7 @@ def job_document(session: Session, run: RunRecord, request: Request) -> JobDocum
     return JobDocument(
         **own,
         config_data=_without_secrets(_map(conf, "config_data")),
-        variable_values_data=VariableValues(values=_variables(conf)),
+        variable_values_data=VariablesOfJob(values=_variables(conf)),
         result=result_of(summary.status, reports, tasks),
         usage_data=reports.usage(),
         metrics=Metrics(storage=reports.moved_bytes(), backend=summary.backend),
@@ -212,8 +212,8 @@ def job_summary(run: RunRecord, note: str, request: Request) -> JobSummary:
         url=f"{api_url(request)}/jobs/{job_id_of(run)}",  # type: ignore[arg-type]
         branch_id=branch or None,
         variable_values_id=_text(conf, "values"),
-        backend=Backend(type=size, container_type=size, context=_text(_map(conf, "backend"), "context")),
-        behavior=Behavior(on_error=on_error(conf) or None),
+        backend=BackendOfJob(type=size, container_type=size, context=_text(_map(conf, "backend"), "context")),
+        behavior=BehaviorOfJob(on_error=on_error(conf) or None),
         parallelism=_text(_map(conf, "api"), "parallelism"),
         type="orchestrationContainer" if dags.is_flow(run.dag_id) else "standard",
         airflow=AirflowLinks(
@@ -295,9 +295,9 @@ def _rows(value: Any) -> list[str]:
     return [scalar_text(item) for item in items or () if not isinstance(item, Mapping | list)]
 
 
-def _variables(conf: Mapping[str, Any]) -> list[VariableValue]:
+def _variables(conf: Mapping[str, Any]) -> list[VariableOfJob]:
     shown = _without_secrets(_map(conf, "variables"))
-    return [VariableValue(name=name, value=scalar_text(value)) for name, value in sorted(shown.items())]
+    return [VariableOfJob(name=name, value=scalar_text(value)) for name, value in sorted(shown.items())]
 
 
 def _without_secrets(document: dict[str, Any]) -> dict[str, Any]:

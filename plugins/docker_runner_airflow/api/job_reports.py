@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from docker_runner.documents import HIDDEN
 from docker_runner.engine.registries import without_registry
 from docker_runner.job.plan import CREATE_WORKSPACE, PULL_IMAGES, Kind
 from docker_runner.storage.events import Event, EventType
@@ -17,6 +18,7 @@ USAGE = "usage"
 RETURNED = "return_value"
 KEYS = (RETURNED, USAGE, DONE)
 """The XComs that matter."""
+_VAULT = "vault."
 _PROCESSOR = re.compile(r"(before|after)_(\d+)")
 
 Report = Mapping[str, Any]
@@ -116,8 +118,9 @@ class Reports:
 
     @property
     def variables(self) -> dict[str, Any]:
-        """Names and values of the variables that were replaced (VR-12)."""
-        return dict(self._created.get("variables") or {})
+        """Names and values of the variables that were replaced (VR-12); the vault's are given to components only."""
+        values: Report = self._created.get("variables") or {}
+        return {name: HIDDEN if name.startswith(_VAULT) else value for name, value in values.items()}
 
     def images(self) -> list[list[dict[str, Any]]]:
         """The images that ran, in their order: a list for each row; of a job that got to none, all that it prepared."""

@@ -23,7 +23,7 @@ IMAGES = {
         "processor": {"reference": "docker-runner/move:1", "digests": [], "id": "y", "pulled": False},
     }
 }
-CREATED = {"rows": ROWS, "version": "v7", "variables": {"city": "Ostrava"}}
+CREATED = {"rows": ROWS, "version": "v7", "variables": {"city": "Ostrava", "vault.pin": "1234"}}
 # JSON columns of PostgreSQL do not keep the order of keys.
 SHUFFLED = ("after_2", "run_component", "before_1", "after_10", "unload_output", "load_tables", "load_files")
 
@@ -103,7 +103,7 @@ def test_a_job_of_many_tasks_and_one_of_a_single_task_have_the_same_result(told:
     assert found.usage() == [{"metric": row, "value": 1} for row in ROWS]
     assert found.output_variables() == {"a b": 1, "z": 1, "a": 1}
     assert found.artifacts() == {"uploaded": [{"storageFileId": 7}] * 3, "downloaded": [{"storageFileId": 5}] * 3}
-    assert (found.config_version, found.variables) == ("v7", {"city": "Ostrava"})
+    assert (found.config_version, found.variables) == ("v7", {"city": "Ostrava", "vault.pin": "[hidden]"})
     assert found.moved_bytes() == {
         "inputTablesBytesSum": 30, "inputFilesBytesSum": 300, "outputTablesBytesSum": 21, "outputFilesBytesSum": 3000
     }  # fmt: skip
