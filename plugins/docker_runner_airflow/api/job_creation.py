@@ -17,7 +17,8 @@ from docker_runner_airflow.api.bodies import StrictJson
 from docker_runner_airflow.api.callers import CallerDep
 from docker_runner_airflow.api.errors import ApiError, documented
 from docker_runner_airflow.api.job_bodies import JobBody
-from docker_runner_airflow.api.job_documents import JobDocument, job_document
+from docker_runner_airflow.api.job_documents import job_document
+from docker_runner_airflow.api.job_models import JobDocument
 from docker_runner_airflow.api.run_bodies import values_asked
 from docker_runner_airflow.api.run_calls import PARENT, ParentDep
 from docker_runner_airflow.api.starting import NewJob, refuse_unknown_component, start

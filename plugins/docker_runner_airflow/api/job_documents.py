@@ -4,18 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import quote
-
-from pydantic import BaseModel, ConfigDict, Field
-from pydantic.alias_generators import to_camel
 
 from docker_runner.documents import HIDDEN, replace_secrets, scalar_text
 from docker_runner.encryption import is_cipher
 from docker_runner.job.request import full_run_id
 from docker_runner_airflow.api.callers import token_id_of
 from docker_runner_airflow.api.job_ids import job_id_of
-from docker_runner_airflow.api.job_results import JobResult, read_reports, result_of
+from docker_runner_airflow.api.job_models import (
+    MOST_LOGS,
+    AirflowLinks,
+    BackendOfJob,
+    BehaviorOfJob,
+    Identified,
+    JobDocument,
+    JobSummary,
+    Metrics,
+    TaskLog,
+    VariableOfJob,
+    VariablesOfJob,
+)
+from docker_runner_airflow.api.job_results import read_reports, result_of
 from docker_runner_airflow.api.job_status import Status, on_error, status_of
 from docker_runner_airflow.api.own_dags import OwnDags
 from docker_runner_airflow.jobs_dag import JOBS_DAG
@@ -23,9 +33,6 @@ from docker_runner_airflow.jobs_dag import JOBS_DAG
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
     from starlette.requests import Request
-
-
-_MOST_LOGS = 200
 
 
 class RunRecord(Protocol):
@@ -42,111 +49,6 @@ class RunRecord(Protocol):
     clear_number: Any
     triggering_user_name: Any
     conf: Any
-
-
-class _Part(BaseModel):
-    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True)
-
-
-class Identified(_Part):
-    """Something that has an id."""
-
-    id: str
-
-
-class TaskLog(_Part):
-    """A task of the job, with the page of its log."""
-
-    task: str
-    state: str
-    url: str
-
-
-class AirflowLinks(_Part):
-    """Where the job is in Airflow."""
-
-    dag_id: str
-    dag_run_id: str
-    url: str = Field(description="The page of the run in Airflow's UI.")
-    started_by: str | None = Field(description="Who started it, where somebody did.")
-    logs: list[TaskLog] | None = Field(
-        default=None,
-        description=f"Tasks that have begun, in that order, with the pages of their logs; at most {_MOST_LOGS}.",
-    )
-
-
-class BackendOfJob(_Part):
-    """The size that was asked for (LC-83)."""
-
-    type: str | None = None
-    container_type: str | None = None
-    context: str | None = None
-
-
-class BehaviorOfJob(_Part):
-    """What happens when the job fails."""
-
-    on_error: str | None = Field(default=None, description="`warning`: the job ends as a warning in place of an error.")
-
-
-class VariableOfJob(_Part):
-    """The value of a variable."""
-
-    name: str
-    value: str
-
-
-class VariablesOfJob(_Part):
-    """Values of variables that came with the job."""
-
-    values: list[VariableOfJob]
-
-
-class Metrics(_Part):
-    """How much the job has moved, and what it ran on."""
-
-    storage: dict[str, int]
-    backend: BackendOfJob
-
-
-class JobSummary(_Part):
-    """A job in a list."""
-
-    id: str
-    run_id: str = Field(description="What components see as `KBC_RUNID`: the parent's run id, a dot and the own one.")
-    parent_run_id: str | None
-    project: Identified
-    token: Identified | None = Field(description="The Storage token that the job was started with.")
-    status: Status
-    desired_status: Literal["processing", "terminating"]
-    mode: str
-    component: str | None
-    config: str | None
-    config_row_ids: list[str]
-    tag: str | None
-    created_time: datetime
-    start_time: datetime | None
-    end_time: datetime | None
-    duration_seconds: int | None
-    is_finished: bool
-    url: str = Field(description="Where this document is.")
-    branch_id: str | None
-    variable_values_id: str | None
-    backend: BackendOfJob
-    behavior: BehaviorOfJob
-    parallelism: str | None
-    type: Literal["standard", "orchestrationContainer"]
-    airflow: AirflowLinks
-
-
-class JobDocument(JobSummary):
-    """A job."""
-
-    config_data: dict[str, Any] = Field(description="The configuration that came with the job; secrets are ciphers.")
-    variable_values_data: VariablesOfJob
-    result: JobResult | None = Field(description="What came of it, when it has ended.")
-    usage_data: list[Any] = Field(description="What components told of their consumption.")
-    metrics: Metrics
 
 
 def job_document(session: Session, run: RunRecord, request: Request) -> JobDocument:
@@ -275,7 +177,7 @@ def _tasks(session: Session, run: RunRecord) -> list[tuple[str, str]]:
 def _logs(run_url: str, tasks: Sequence[tuple[str, str]]) -> list[TaskLog]:
     return [
         TaskLog(task=task, state=state, url=f"{run_url}/tasks/{quote(task, safe='')}")
-        for task, state in tasks[:_MOST_LOGS]
+        for task, state in tasks[:MOST_LOGS]
     ]
 
 

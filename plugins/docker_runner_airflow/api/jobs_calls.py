@@ -9,8 +9,9 @@ from starlette.requests import Request
 
 from docker_runner_airflow.api.callers import CallerDep
 from docker_runner_airflow.api.errors import ApiError, documented
-from docker_runner_airflow.api.job_documents import JobDocument, JobSummary, job_document, job_summary
+from docker_runner_airflow.api.job_documents import job_document, job_summary
 from docker_runner_airflow.api.job_ids import find_run
+from docker_runner_airflow.api.job_models import JobDocument, JobSummary
 from docker_runner_airflow.api.job_search import JobFilter, find_jobs, may_see
 from docker_runner_airflow.api.own_dags import OwnDags
 from docker_runner_airflow.api.terminating import terminate
