@@ -140,9 +140,8 @@ def test_whoever_finds_all_places_taken_is_told_at_once(api: Api, last_thread: N
     thread.start()
     while not [name for name in container_names() if COMPONENT in name]:
         time.sleep(0.05)
-    began = time.monotonic()
     answer = look(api, "print(2)")
-    assert time.monotonic() - began < 1.5
+    assert thread.is_alive()
     assert "As many actions are running as may at a time (1," in error_of(answer, 429)
     assert int(answer.headers["Retry-After"]) > 0
     # The other calls have threads of their own.
