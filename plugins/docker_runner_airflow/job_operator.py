@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NoReturn
 
 from docker_runner.documents import scalar_text
 from docker_runner.errors import UserError
 from docker_runner.job.definition import Mode
 from docker_runner.settings import Settings
-from docker_runner_airflow.jobs_dag import WHAT
+from docker_runner_airflow import api_server
+from docker_runner_airflow.jobs_dag import AFTER, WHAT
 from docker_runner_airflow.merged_operator import MergedOperator
+from docker_runner_airflow.runner_operator import LOG
 from docker_runner_airflow.trigger_form import GIVEN
+
+_LOOK_SECONDS = 1.0
+_TRIGGERERS_LOOK_SECONDS = 5.0
 
 
 class JobOperator(MergedOperator):
@@ -19,6 +25,38 @@ class JobOperator(MergedOperator):
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(component_id="", config_id="", branch="", **kwargs)
+
+    def execute(self, context: Mapping[str, Any]) -> dict[str, Any]:
+        """Wait for the configuration's turn, then do the work."""
+        for dag, run in _before(context["params"]):
+            self._wait_for(context["ti"], dag, run)
+        return super().execute(context)
+
+    def begin(self, context: Mapping[str, Any], event: Any = None) -> dict[str, Any]:
+        """A run that this one waited for has ended."""
+        del event
+        return self.execute(context)
+
+    def _wait_for(self, ti: Any, dag: str, run: str) -> None:
+        """Runs of one configuration never work at the same time (LC-11)."""
+        leave_after, begin = Settings.from_environment().defer_after, time.monotonic()
+        is_told = False
+        while ti.get_dr_count(dag_id=dag, run_ids=[run], states=["queued", "running"]):
+            if not is_told:
+                LOG.info("Waiting for the run %s of %s, which runs the same configuration.", run, dag)
+                is_told = True
+            if leave_after is not None and time.monotonic() - begin >= leave_after and api_server.triggerer_runs():
+                self._leave_until_ended(dag, run)
+            time.sleep(_LOOK_SECONDS)
+
+    def _leave_until_ended(self, dag: str, run: str) -> NoReturn:
+        from airflow.providers.standard.triggers.external_task import DagStateTrigger
+        from airflow.sdk.exceptions import TaskDeferred
+        from airflow.utils.state import DagRunState
+
+        ended = [DagRunState.SUCCESS, DagRunState.FAILED]
+        trigger = DagStateTrigger(dag_id=dag, run_ids=[run], states=ended, poll_interval=_TRIGGERERS_LOOK_SECONDS)
+        raise TaskDeferred(trigger=trigger, method_name=self.begin.__name__)
 
     def what(self, context: Mapping[str, Any]) -> dict[str, Any]:
         """What the conf says.
@@ -43,6 +81,14 @@ class JobOperator(MergedOperator):
             "branch": branch or Settings.from_environment().branch,
             "asked": asked,
         }
+
+
+def _before(params: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The runs to wait for; whatever else a person has written there is none."""
+    api = params.get("api")
+    runs = api.get(AFTER) if isinstance(api, Mapping) else None
+    pairs = [run for run in runs if isinstance(run, list) and len(run) == 2] if isinstance(runs, list) else []
+    return [(dag, run) for dag, run in pairs if isinstance(dag, str) and isinstance(run, str)]
 
 
 def _text(name: str, value: Any) -> str:

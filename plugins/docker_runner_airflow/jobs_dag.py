@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 JOBS_DAG = "docker_runner_jobs"
 WHAT = ("component", "config", "branch")
 """The keys of a run's conf that say what is run; the others are those of a request."""
+AFTER = "after"
+"""The key in ``api`` of a run's conf with the DAG and run ids of the runs that it waits for."""
 
 # Jobs that bring their configuration never wait for each other (LC-11): what is free in Airflow is the only limit.
 _AS_MANY_AS_COME = 100_000

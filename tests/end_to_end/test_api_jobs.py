@@ -91,3 +91,17 @@ def test_a_job_may_do_what_its_token_allows_and_nothing_tells_the_token(running:
         assert not left_of(running, secret)
     with running.airflow.api() as airflow:
         assert secret not in json.dumps(airflow.run(JOBS, jobs["in.c-one"]))
+
+
+@pytest.mark.rules("LC-11", "CF-39")
+def test_two_jobs_of_one_configuration_never_run_at_the_same_time(running: Running, api: ApiServer) -> None:
+    script = (
+        "import time; begin = time.time(); time.sleep(3)\n"
+        "open('/data/out/tables/t.csv', 'w').write(f'begin,end\\n{begin},{time.time()}\\n')"
+    )
+    output = {"tables": [{"source": "t.csv", "destination": "out.c-turns.t", "incremental": True}]}
+    body = {"config": "turns", "configData": {"parameters": {"script": script}, "storage": {"output": output}}}
+    jobs = [started(api, f"/{SCRIPT}/run", body) for _ in range(2)]
+    assert [running.wait(JOBS, job).state for job in jobs] == ["success", "success"]
+    first, second = sorted(running.installation.rows("out.c-turns.t"), key=lambda row: float(row["begin"]))
+    assert float(first["end"]) <= float(second["begin"])

@@ -20,7 +20,8 @@ from docker_runner_airflow.api.flow_jobs import is_flow, refuse_what_no_flow_tak
 from docker_runner_airflow.api.job_ids import new_run_id
 from docker_runner_airflow.api.job_search import may_see
 from docker_runner_airflow.api.projects import project_of
-from docker_runner_airflow.jobs_dag import JOBS_DAG, conf_of
+from docker_runner_airflow.api.turns import STORING, jobs_dag_unknown, one_at_a_time, unfinished_before
+from docker_runner_airflow.jobs_dag import AFTER, JOBS_DAG, conf_of
 from docker_runner_airflow.tools import airflow_encryptor
 
 if TYPE_CHECKING:
@@ -31,8 +32,6 @@ if TYPE_CHECKING:
     from docker_runner.settings import Settings
     from docker_runner_airflow.api.callers import Caller
 
-# Those that the DAG of a configuration is asked for; the others run as the DAG that takes any configuration.
-_OWN_DAG_MODES = ("run", FORCE_RUN)
 _LONGEST_MESSAGE = 500
 # A run is due when the database's clock has passed its time, and SQLite's clock ticks in full seconds.
 _DUE_BEFORE = timedelta(seconds=2)
@@ -122,7 +121,28 @@ def start(job: NewJob, caller: Caller, settings: Settings) -> Started:
         if job.deduplication_id and (run := unfinished_job(session, job.deduplication_id, caller)):
             return Started(run, is_new=False)
         _refuse_stopped(target, dags.get(target))
-        return Started(_trigger(session, target, _conf(job, caller, project, settings, target=target), job, caller))
+        running = own if own in dags and not dags[own].is_paused else ""
+        before = _before(session, job, project, settings, target=target, own=running)
+        # Only runs of this DAG can wait for those of another one.
+        if any(run.dag_id == JOBS_DAG for run in before):
+            target = JOBS_DAG
+            _refuse_stopped(target, dags.get(target))
+        conf = _conf(job, caller, project, settings, target=target, before=before)
+        return Started(_trigger(session, target, conf, job, caller))
+
+
+def _before(
+    session: Session, job: NewJob, project: Project, settings: Settings, *, target: str, own: str
+) -> list[DagRun]:
+    """The runs of the same configuration that a job must wait for (LC-11)."""
+    if not job.config or job.mode not in STORING or is_flow(job.component):
+        return []
+    if target == JOBS_DAG:
+        one_at_a_time(session)
+    branches = {project.branch.id, project.branch.path}
+    if project.branch == project_of(settings).branch:
+        branches.add("")
+    return unfinished_before(session, component=job.component, config=job.config, branches=branches, own=own)
 
 
 def dags_to_trigger(target: str, own: str) -> tuple[str, ...]:
@@ -170,7 +190,7 @@ def _refuse_disabled(job: NewJob, project: Project) -> None:
 
 def _fits(job: NewJob, project: Project) -> bool:
     """Whether the DAG of a stored configuration can run a job: it has tasks for its rows only."""
-    if job.mode not in _OWN_DAG_MODES or job.config_data:
+    if job.mode not in STORING or job.config_data:
         return False
     return not job.rows or bool(_known_rows(job, project))
 
@@ -191,27 +211,24 @@ def _current(session: Session, dag: str) -> DagModel | None:
 
 def _refuse_stopped(dag: str, model: DagModel | None) -> None:
     """Refuse a DAG whose run would wait for ever."""
-    if model is None and dag != JOBS_DAG:
-        raise _not_read(dag)
     if model is None:
-        raise ApiError(
-            409,
-            f"Airflow does not know the DAG {JOBS_DAG}, which runs this job: has dags/jobs.py been read? A file with "
-            "`from docker_runner_airflow.jobs_dag import jobs_dag` and `dag = jobs_dag()` in the DAGs folder makes it.",
-        )
+        raise jobs_dag_unknown() if dag == JOBS_DAG else _not_read(dag)
     if model.is_paused:
         raise ApiError(409, f"The DAG {dag} is paused, the job would wait for ever: switch it on in Airflow.")
 
 
-def _conf(job: NewJob, caller: Caller, project: Project, settings: Settings, *, target: str) -> dict[str, Any]:
+def _conf(
+    job: NewJob, caller: Caller, project: Project, settings: Settings, *, target: str, before: Sequence[DagRun]
+) -> dict[str, Any]:
     """What the run is asked with; its secrets are ciphers (EN-13)."""
     is_own = target != JOBS_DAG
+    after = {} if is_own or not before else {AFTER: [[run.dag_id, run.run_id] for run in before]}
     asked = {
         **job.asked,
         "mode": job.mode,
         "rows": _known_rows(job, project) if is_own and job.rows else list(job.rows),
         "parent_run_id": job.parent,
-        "api": dict(job.api),
+        "api": {**job.api, **after},
         **_sealed(job, caller, project, settings),
     }
     asked = {name: value for name, value in asked.items() if value not in ("", [], {}, None)}
@@ -272,14 +289,11 @@ def unfinished_job(session: Session, deduplication_id: str, caller: Caller) -> D
     Raises:
         ApiError: 409, it is not the caller's to see.
     """
-    from airflow.models import DagModel, DagRun
+    from airflow.models import DagRun
     from airflow.utils.state import DagRunState
-    from sqlalchemy import select, update
+    from sqlalchemy import select
 
-    # Whoever comes second waits here until the first one's run is there; every database can lock a row like this.
-    lock = update(DagModel).where(DagModel.dag_id == JOBS_DAG).values(is_paused=DagModel.is_paused)
-    if not session.execute(lock, execution_options={"synchronize_session": False}).rowcount:  # type: ignore[attr-defined]
-        _refuse_stopped(JOBS_DAG, None)
+    one_at_a_time(session)
     run: DagRun | None = session.scalars(
         select(DagRun)
         .where(DagRun.state.in_((DagRunState.QUEUED, DagRunState.RUNNING)))

@@ -32,6 +32,7 @@ from docker_runner_airflow.api.own_dags import OwnDags
 from docker_runner_airflow.api.starting import unfinished_job
 from docker_runner_airflow.api.stats_calls import counted_dags, daily_sums, duration_sum
 from docker_runner_airflow.api.terminating import _children, _has_work
+from docker_runner_airflow.api.turns import unfinished_before
 from docker_runner_airflow.jobs_dag import JOBS_DAG
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -416,3 +417,31 @@ def test_who_looks_for_a_deduplication_id_waits_for_whoever_looks_for_one_at_tha
         assert unfinished_job(one, "nightly", MANAGER) is None
         one.execute(delete(DagRun).where(DagRun.id == 901))
         one.commit()
+
+
+@pytest.mark.rules("LC-11")
+def test_a_run_waits_for_the_last_unfinished_runs_of_its_configuration(session: Session) -> None:
+    conf = {"component": SCRIPT, "config": "1", "mode": "run"}
+    later = datetime.now(UTC) + timedelta(hours=1)
+    for number, state, changes, columns in (
+        (1, "running", {}, {}),
+        (2, "queued", {"branch": "main"}, {}),
+        (3, "queued", {}, {"run_after": later}),
+        (4, "success", {}, {}),
+        (5, "running", {"mode": "debug"}, {}),
+        (6, "running", {"branch": "dev"}, {}),
+        (7, "running", {"config": "2"}, {}),
+        (8, "running", {"component": "other"}, {}),
+    ):
+        add_run(session, number, state=state, conf={**conf, **changes}, **columns)
+    add_run(session, 9, state="running", dag=STORED)
+    add_run(session, 10, state="failed", dag=STORED)
+
+    def before(**asked: Any) -> list[int]:
+        asked = {"component": SCRIPT, "config": "1", "branches": {"", "main"}, "own": "", **asked}
+        return [run.id for run in unfinished_before(session, **asked)]
+
+    assert before() == [2]
+    assert before(own=STORED) == [2, 9]
+    assert before(branches={"dev"}) == [6]
+    assert before(config="3") == []

@@ -31,7 +31,9 @@ def configurations(server: ApiServer) -> None:
     (disabled.parent / "meta.json").write_text('{"name": "Disabled", "isDisabled": true}')
     own.script("paused", "pass")
     own.configuration("only_there", {"parameters": {"script": "pass"}}, branch="dev")
-    server.known("stored", "rows", "disabled", "paused")
+    for name in ("turns", "own"):
+        own.script(name, "pass")
+    server.known("stored", "rows", "disabled", "paused", "turns", "own")
     with server.airflow_api() as api:
         known_dag(server.airflow, api, JOBS)
         api.set_paused(dag_id(SCRIPT, "paused"), paused=True)
@@ -90,16 +92,16 @@ def test_a_stored_configuration_runs_as_its_dag_with_what_is_asked(server: ApiSe
 
 @pytest.mark.rules("API-30")
 def test_every_attribute_of_a_run_reaches_its_job(server: ApiServer) -> None:
-    body = {"config": "rows", "row": "two", "variableValuesId": 7, **INLINE}
-    conf = run_of(server, post(server, f"/{SCRIPT}/run", body))["conf"]
-    assert (conf["config"], conf["rows"], conf["values"]) == ("rows", ["two"], "7")
-    assert conf["config_data"] == INLINE["configData"]
     named = {
         "config": "rows",
         "variableValuesData": {"values": [{"name": "a", "value": 1}, {"name": "b", "value": "x"}]},
     }
     conf = run_of(server, post(server, f"/{SCRIPT}/run", named), dag_id(SCRIPT, "rows"))["conf"]
     assert conf["variables"] == {"a": "1", "b": "x"}
+    body = {"config": "rows", "row": "two", "variableValuesId": 7, **INLINE}
+    conf = run_of(server, post(server, f"/{SCRIPT}/run", body))["conf"]
+    assert (conf["config"], conf["rows"], conf["values"]) == ("rows", ["two"], "7")
+    assert conf["config_data"] == INLINE["configData"]
 
 
 @pytest.mark.rules("API-12", "API-13", "API-14", "API-15", "API-25", "API-26", "API-34")
@@ -117,8 +119,26 @@ def test_every_attribute_of_a_run_reaches_its_job(server: ApiServer) -> None:
 def test_what_no_dag_of_its_own_does_runs_as_the_dag_that_takes_any(
     server: ApiServer, path: str, conf: dict[str, Any]
 ) -> None:
-    run = run_of(server, post(server, path, {"config": "stored"}))
-    assert run["conf"] == {"component": SCRIPT, "config": "stored", "branch": "", **conf}
+    stored = run_of(server, post(server, path, {"config": "stored"}))["conf"]
+    stored.pop("api", None)
+    assert stored == {"component": SCRIPT, "config": "stored", "branch": "", **conf}
+
+
+@pytest.mark.rules("LC-11")
+def test_jobs_of_one_configuration_wait_for_each_other_whatever_dag_they_run_as(server: ApiServer) -> None:
+    body = {"config": "turns", **INLINE}
+    first, second = (post(server, f"/{SCRIPT}/run", body) for _ in range(2))
+    stored = post(server, f"/{SCRIPT}/run", {"config": "turns"})
+    debug = post(server, f"/{SCRIPT}/debug", {"config": "turns"})
+    other = post(server, f"/branch/dev/{SCRIPT}/run", {"config": "turns"})
+    ids = [created(answer) for answer in (first, second, stored)]
+    assert "api" not in run_of(server, first)["conf"]
+    assert run_of(server, second)["conf"]["api"] == {"after": [[JOBS, ids[0]]]}
+    assert run_of(server, stored)["conf"]["api"] == {"after": [[JOBS, ids[1]]]}
+    assert all("api" not in run_of(server, answer)["conf"] for answer in (debug, other))
+    own, inline = (post(server, f"/{SCRIPT}/run", {"config": "own", **more}) for more in ({}, INLINE))
+    after = [[dag_id(SCRIPT, "own"), created(own)]]
+    assert run_of(server, inline)["conf"]["api"] == {"after": after}
 
 
 @pytest.mark.rules("API-24", "API-37")

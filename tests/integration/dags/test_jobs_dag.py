@@ -72,3 +72,51 @@ def test_who_starts_a_job_on_the_data_of_a_configuration_must_be_allowed_to_trig
     assert dags_to_trigger("docker_runner_jobs", "a.b--own") == ("docker_runner_jobs", "a.b--own")
     assert dags_to_trigger("a.b--own", "a.b--own") == ("a.b--own",)
     assert dags_to_trigger("docker_runner_jobs", "") == ("docker_runner_jobs",)
+
+
+class Runs:
+    """What a task is told of other runs: each is under way for a number of looks."""
+
+    def __init__(self, **looks: int) -> None:
+        self.looks = looks
+        self.asked: list[tuple[str, str]] = []
+
+    def get_dr_count(self, *, dag_id: str, run_ids: list[str], states: list[str]) -> int:
+        assert states == ["queued", "running"]
+        self.asked.append((dag_id, run_ids[0]))
+        self.looks[run_ids[0]] -= 1
+        return int(self.looks[run_ids[0]] >= 0)
+
+
+def begun(runs: Runs, after: Any, monkeypatch: pytest.MonkeyPatch, *, triggerer: bool) -> list[str]:
+    """Have a task wait for its turn; give what it did."""
+    from docker_runner_airflow import api_server, job_operator
+    from docker_runner_airflow.jobs_dag import jobs_dag
+
+    done: list[str] = []
+    monkeypatch.setattr(api_server, "triggerer_runs", lambda: triggerer)
+    monkeypatch.setattr(job_operator.time, "sleep", lambda _: done.append("waited"))
+    monkeypatch.setattr(job_operator.MergedOperator, "execute", lambda *_: done.append("worked"))
+    (task,) = jobs_dag().tasks
+    task.begin({"ti": runs, "params": {"api": {"after": after}}})
+    return done
+
+
+@pytest.mark.rules("LC-11")
+def test_a_run_waits_until_those_before_it_have_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    from airflow.sdk.exceptions import TaskDeferred
+
+    after = [["a", "one"], ["b", "two"]]
+    runs = Runs(one=2, two=1)
+    assert begun(runs, after, monkeypatch, triggerer=False) == ["waited", "waited", "waited", "worked"]
+    assert runs.asked == [("a", "one")] * 3 + [("b", "two")] * 2
+    monkeypatch.setenv("DOCKER_RUNNER_DEFER_AFTER", "60")
+    assert begun(Runs(one=0, two=1), after, monkeypatch, triggerer=True) == ["waited", "worked"]
+    monkeypatch.setenv("DOCKER_RUNNER_DEFER_AFTER", "0")
+    with pytest.raises(TaskDeferred) as left:
+        begun(Runs(one=0, two=1), after, monkeypatch, triggerer=True)
+    assert left.value.method_name == "begin"
+    assert left.value.trigger.run_ids == ["two"]
+    assert begun(Runs(one=0, two=0), after, monkeypatch, triggerer=True) == ["worked"]
+    for nonsense in (None, "x", [["a"]], [{}], [[1, 2]]):
+        assert begun(Runs(), nonsense, monkeypatch, triggerer=True) == ["worked"]
