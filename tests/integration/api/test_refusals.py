@@ -135,8 +135,11 @@ def test_a_body_that_is_not_what_it_should_be_is_400(server: ApiServer, call: Ca
 
 
 @each(tuple(call for call in GUARDED if call.wrong_urls))
-def test_a_path_or_parameter_that_is_wrong_is_refused(server: ApiServer, call: Call) -> None:
+def test_a_path_or_parameter_that_is_wrong_is_refused_as_documented(
+    server: ApiServer, described: dict[str, Any], call: Call
+) -> None:
     for (status, words), url in call.wrong_urls.items():
+        assert str(status) in described["paths"][call.path][call.method.lower()]["responses"]
         refused(server.as_("admin").call(call.method, url, **call.arguments()), status, words)
 
 
