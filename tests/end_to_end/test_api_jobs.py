@@ -96,7 +96,7 @@ def test_a_job_may_do_what_its_token_allows_and_nothing_tells_the_token(running:
 @pytest.mark.rules("LC-11", "CF-39")
 def test_two_jobs_of_one_configuration_never_run_at_the_same_time(running: Running, api: ApiServer) -> None:
     script = (
-        "import time; begin = time.time(); time.sleep(3)\n"
+        "import time; begin = time.time(); time.sleep(1)\n"
         "open('/data/out/tables/t.csv', 'w').write(f'begin,end\\n{begin},{time.time()}\\n')"
     )
     output = {"tables": [{"source": "t.csv", "destination": "out.c-turns.t", "incremental": True}]}
