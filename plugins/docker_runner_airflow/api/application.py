@@ -51,6 +51,8 @@ def create_application(settings: Settings) -> FastAPI:
         description=documentation.DESCRIPTION,
         docs_url=None,
         redoc_url=None,
+        # Behind a proxy a redirect could lead credentials to an address without HTTPS.
+        redirect_slashes=False,
     )
     app.state.settings = settings
     app.state.action_places = action_calls.ActionPlaces(settings.api_actions)

@@ -109,7 +109,7 @@ def test_another_method_is_405(server: ApiServer, job: str, call: Call) -> None:
 
 
 def test_what_is_no_call_is_404(server: ApiServer) -> None:
-    for path in ("/", "/no/such/call/at/all", "/docs/passwd", "/docs/..%2f..%2fsecrets"):
+    for path in ("/", "/no/such/call/at/all", "/jobs/", "/docs/passwd", "/docs/..%2f..%2fsecrets"):
         refused(server.as_("admin").call("GET", path), 404)
 
 
