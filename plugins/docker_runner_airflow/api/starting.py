@@ -236,15 +236,15 @@ def _conf(
 
 
 def _sealed(job: NewJob, caller: Caller, project: Project, settings: Settings) -> dict[str, Any]:
-    """The configuration that came with the job, and the caller's token, readable by the job's component only."""
+    """What came with the job and may be secret, and the caller's token, readable by the job's component only."""
     if is_flow(job.component):
         return {}
-    has_secrets = any(True for _ in walk_secrets(job.config_data))
-    if not has_secrets and caller.presented is None:
-        return {"config_data": dict(job.config_data)}
+    given = {"config_data": dict(job.config_data), "variables": dict(job.asked.get("variables") or {})}
+    if caller.presented is None and not any(True for _ in walk_secrets(given)):
+        return given
     encryptor = airflow_encryptor(settings)
     scope = Scope(job.component, project.id)
-    sealed = {"config_data": encryptor.encrypt(job.config_data, scope)}
+    sealed: dict[str, Any] = encryptor.encrypt(given, scope)
     if caller.presented:
         sealed["storage_token"] = encryptor.encrypt_value(caller.presented.secret, scope)
     return sealed

@@ -216,8 +216,11 @@ def test_values_that_the_form_of_the_dag_does_not_take_are_refused(server: ApiSe
 @pytest.mark.rules("API-33", "EN-13")
 def test_secrets_of_a_request_are_stored_as_ciphers_of_its_component(server: ApiServer) -> None:
     parameters = {"#key": "plain-secret", "#number": 7, "#variable": "{{ x }}", "deep": [{"#inner": "plain-secret"}]}
-    answer = post(server, f"/{SCRIPT}/run", {"configData": {"parameters": parameters}}, caller="all")
-    conf = run_of(server, answer)["conf"]
+    values = {"values": [{"name": "#v", "value": "plain-secret"}, {"name": "v", "value": "shown"}]}
+    body = {"configData": {"parameters": parameters}, "variableValuesData": values}
+    conf = run_of(server, post(server, f"/{SCRIPT}/run", body, caller="all"))["conf"]
+    assert is_cipher(conf["variables"]["#v"])
+    assert conf["variables"]["v"] == "shown"
     token = server.tokens["all"].secret
     assert "plain-secret" not in json.dumps(conf)
     assert token not in json.dumps(conf)
