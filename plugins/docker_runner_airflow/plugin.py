@@ -17,7 +17,8 @@ class DockerRunnerPlugin(AirflowPlugin):
     external_views = [  # noqa: RUF012 - as Airflow's own class has it
         {
             "name": "Docker Runner API",
-            "href": f"{URL_PREFIX}/docs",
+            # Relative to where Airflow's UI is, which may be below a path.
+            "href": f"{URL_PREFIX}/docs".removeprefix("/"),
             "destination": "nav",
             "category": "browse",
             "url_route": "docker-runner-api",

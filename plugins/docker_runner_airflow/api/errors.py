@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+    from docker_runner.settings import Settings
+
 LOG = logging.getLogger("docker_runner.api")
 RUN_ID_HEADER = "X-KBC-RunId"
 _SERVER_ERRORS = 500
@@ -77,7 +79,7 @@ def add_error_handlers(app: FastAPI) -> None:
     """Make every error of an application one document."""
     app.add_exception_handler(AnyHttpException, _http)  # type: ignore[arg-type]
     app.add_exception_handler(RequestValidationError, _invalid)  # type: ignore[arg-type]
-    app.add_exception_handler(RunnerError, _runner)  # type: ignore[arg-type]
+    app.add_exception_handler(RunnerError, answer_to_runner)  # type: ignore[arg-type]
 
 
 def answer(request: Request, status: int, message: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
@@ -132,10 +134,10 @@ def _place(loc: Sequence[str | int]) -> str:
     return text.removeprefix(".")
 
 
-async def _runner(request: Request, error: RunnerError) -> JSONResponse:
+async def answer_to_runner(request: Request, error: RunnerError) -> JSONResponse:
     """An error of the runner: the user's with its own words, others with words that give nothing away (API-3)."""
     if isinstance(error, UserError):
-        return answer(request, status_of(error), _without_folders(str(error), request))
+        return answer(request, status_of(error), without_folders(str(error), request.app.state.settings))
     exception_id = _new_id()
     LOG.error("%s: %s %s: %s", exception_id, request.method, request.url.path, error)
     what = "The runner failed"
@@ -146,9 +148,8 @@ async def _runner(request: Request, error: RunnerError) -> JSONResponse:
     return _answer(request, 500, f"{what}. {_advice(exception_id)}", exception_id=exception_id)
 
 
-def _without_folders(message: str, request: Request) -> str:
+def without_folders(message: str, settings: Settings) -> str:
     """A message whose files are named as the project names them: where they lie here is nobody's business."""
-    settings = request.app.state.settings
     for folder in (settings.project, settings.components):
         message = message.replace(f"{folder}/", "").replace(str(folder), folder.name)
     return message

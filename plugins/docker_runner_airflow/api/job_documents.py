@@ -10,7 +10,9 @@ from urllib.parse import quote
 from docker_runner.documents import HIDDEN, replace_secrets, scalar_text
 from docker_runner.encryption import is_cipher
 from docker_runner.job.request import full_run_id
+from docker_runner_airflow.api.addresses import airflow_url, api_url
 from docker_runner_airflow.api.callers import token_id_of
+from docker_runner_airflow.api.errors import without_folders
 from docker_runner_airflow.api.job_ids import job_id_of
 from docker_runner_airflow.api.job_models import (
     MOST_LOGS,
@@ -64,15 +66,17 @@ def job_document(session: Session, run: RunRecord, request: Request) -> JobDocum
     note = session.get(DagRunNote, run.id)
     summary = job_summary(run, note.content or "" if note else "", request)
     tasks = _tasks(session, run)
-    conf = conf_of_run(run)
-    reports = read_reports(session, run, request.app.state.settings, has_ended=summary.is_finished)
+    conf, settings = conf_of_run(run), request.app.state.settings
+    reports = read_reports(session, run, settings, has_ended=summary.is_finished)
+    if result := result_of(summary.status, reports, tasks):
+        result.message = without_folders(result.message, settings)
     own = {name: getattr(summary, name) for name in JobSummary.model_fields}
     own["airflow"] = summary.airflow.model_copy(update={"logs": _logs(summary.airflow.url, tasks)})
     return JobDocument(
         **own,
         config_data=_without_secrets(_map(conf, "config_data")),
         variable_values_data=VariablesOfJob(values=_variables(conf)),
-        result=result_of(summary.status, reports, tasks),
+        result=result,
         usage_data=reports.usage(),
         metrics=Metrics(storage=reports.moved_bytes(), backend=summary.backend),
     )
@@ -132,21 +136,6 @@ def duration_seconds(start: datetime | None, end: datetime | None) -> int | None
     if start is None or end is None:
         return None
     return int(max(0.0, (end - start).total_seconds()) + 0.5)
-
-
-def airflow_url(request: Request) -> str:
-    """The address of Airflow's UI: the one that it is configured with, else the one that was called."""
-    from airflow.configuration import conf
-
-    configured: str = conf.get("api", "base_url", fallback="") or ""
-    return (configured or str(request.base_url)).rstrip("/")
-
-
-def api_url(request: Request) -> str:
-    """The address of this API."""
-    from docker_runner_airflow.plugin import URL_PREFIX
-
-    return f"{airflow_url(request)}{URL_PREFIX}"
 
 
 def conf_of_run(run: RunRecord) -> Mapping[str, Any]:

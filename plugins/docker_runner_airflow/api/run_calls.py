@@ -11,10 +11,10 @@ from starlette.requests import Request
 
 from docker_runner.documents import scalar_text
 from docker_runner.project.sandbox import SANDBOX
+from docker_runner_airflow.api.addresses import api_url
 from docker_runner_airflow.api.bodies import StrictJson
 from docker_runner_airflow.api.callers import CallerDep
 from docker_runner_airflow.api.errors import RUN_ID_HEADER, ApiError, documented
-from docker_runner_airflow.api.job_documents import api_url
 from docker_runner_airflow.api.job_ids import job_id_of
 from docker_runner_airflow.api.projects import BranchPath, ComponentPath
 from docker_runner_airflow.api.run_bodies import RunBody, SandboxBody, given, values_asked
