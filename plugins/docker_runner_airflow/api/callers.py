@@ -5,15 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
-from anyio import to_thread
+from anyio import CapacityLimiter, to_thread
 from fastapi import Depends
 from starlette.requests import Request
 
-from docker_runner.errors import TokenError
+from docker_runner.errors import ApplicationError, TokenError
 from docker_runner.storage import open_ledger
 from docker_runner.storage.tokens import PresentedToken
-from docker_runner_airflow.api.errors import ApiError, answer
+from docker_runner_airflow.api.addresses import airflow_url
+from docker_runner_airflow.api.errors import ApiError, answer, answer_to_runner
 from docker_runner_airflow.api.login_page import is_for_people, login_page
+from docker_runner_airflow.api.origins import refuse_other_pages
 
 if TYPE_CHECKING:
     from airflow.api_fastapi.auth.managers.models.base_user import BaseUser
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 TOKEN_HEADER = "X-StorageApi-Token"  # noqa: S105 - the name of a header
 OPEN_PATHS = frozenset({"/health"})
 _TOKEN_PREFIX = "storage-token-"  # noqa: S105 - the beginning of a name
+_MOST_VERIFIERS = 10
 _WHO = (
     f"Send a Storage token in the header {TOKEN_HEADER}, or a token of an Airflow user in the header Authorization: "
     "Bearer …"
@@ -128,6 +131,7 @@ class Authentication:
         self._app = app
         self._settings = settings
         self._rate = rate
+        self._verifiers = CapacityLimiter(_MOST_VERIFIERS)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request."""
@@ -147,6 +151,9 @@ class Authentication:
                 return
             await answer(request, status, message, headers)(scope, receive, send)
             return
+        except ApplicationError as error:
+            await (await answer_to_runner(request, error))(scope, receive, send)
+            return
         await self._app(scope, receive, send)
 
     async def _known(self, request: Request) -> Caller:
@@ -164,8 +171,9 @@ class Authentication:
         secret = request.headers.get(TOKEN_HEADER)
         if secret is not None:
             presented = PresentedToken(secret, origin=f"the header {TOKEN_HEADER}")
-            # The catalogue may be another machine's.
-            token = await to_thread.run_sync(open_ledger(self._settings.storage).verify_token, presented)
+            # The catalogue may be another machine's; while that is silent, Airflow's own calls need their threads.
+            verify = open_ledger(self._settings.storage).verify_token
+            token = await to_thread.run_sync(verify, presented, limiter=self._verifiers)
             return Caller(token=token, presented=presented)
         return Caller(user=await _airflow_user(request))
 
@@ -174,7 +182,7 @@ async def _airflow_user(request: Request) -> BaseUser:
     """The user of the bearer token, or of the session of Airflow's UI.
 
     Raises:
-        ApiError: 401, there is none, or the token is not good.
+        ApiError: 401, there is none, or the token is not good; 403, a page of somebody else uses the session.
     """
     from airflow.api_fastapi.core_api.security import get_user
     from fastapi import HTTPException
@@ -184,10 +192,13 @@ async def _airflow_user(request: Request) -> BaseUser:
     scheme, value = get_authorization_scheme_param(request.headers.get("Authorization"))
     bearer = HTTPAuthorizationCredentials(scheme=scheme, credentials=value) if scheme.lower() == "bearer" else None
     try:
-        return await get_user(request, None, bearer)
+        user = await get_user(request, None, bearer)
     except HTTPException as error:
         problem = "Nobody is named who calls" if bearer is None else f"The bearer token is not good ({error.detail})"
         raise ApiError(401, f"{problem}. {_WHO}") from None
+    if bearer is None:
+        refuse_other_pages(request, own_address=airflow_url(request))
+    return user
 
 
 def _path(scope: Scope) -> str:

@@ -12,11 +12,12 @@ from typing import Any
 
 import pytest
 from tests.installation import Installation
-from tests.integration.api.clients import HEADER, Api, error_of, new_token, serving
+from tests.integration.api.clients import HEADER, Api, TestClient, error_of, new_token, serving
 
 from docker_runner.storage import open_ledger
 from docker_runner.storage.tokens import Permissions
 from docker_runner_airflow.api import encrypt_calls
+from docker_runner_airflow.api.application import create_application
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 ENCRYPT = "/encrypt?componentId=a.b"
@@ -102,6 +103,19 @@ def test_a_crash_tells_nothing_but_where_it_is_in_the_log(
     assert "secret/place" in str(record.exc_info[1])
 
 
+@pytest.mark.rules("API-3")
+def test_storage_that_is_down_is_no_fault_of_the_caller(installation: Installation) -> None:
+    with serving(installation) as api:
+        installation.variables["DOCKER_RUNNER_STORAGE"] = (
+            f"ducklake:postgres:host=127.0.0.1 port=1 dbname=lake user=lake?data_path={installation.folder}"
+        )
+        application = create_application(installation.settings)
+        with TestClient(application, raise_server_exceptions=False) as client:
+            answer = client.get("/jobs", headers={HEADER: api.token})
+    assert error_of(answer, 500).startswith("Storage failed or cannot be reached. Try again")
+    assert "127.0.0.1" not in answer.text
+
+
 @pytest.mark.rules("API-4")
 @pytest.mark.parametrize(
     ("body", "said"),
@@ -162,7 +176,7 @@ def test_a_request_that_is_too_large_is_refused_before_it_is_read_whole(installa
         assert api.call("POST", ENCRYPT, content=b"x" * 1000, headers=text).status_code == 200
         for content in (b"x" * 1001, streamed()):
             assert "more than 1000 bytes" in error_of(api.call("POST", ENCRYPT, content=content, headers=text), 413)
-        assert error_of(api.call("POST", ENCRYPT, token="", content=b"x" * 1001), 413)
+        assert error_of(api.call("POST", ENCRYPT, token="", content=b"x" * 1001), 401)
         assert api.call("POST", ENCRYPT, content=b"x", headers={**text, "Content-Length": "9" * 30}).status_code == 413
 
 

@@ -88,6 +88,29 @@ def test_a_bearer_token_counts_before_a_session_and_a_session_alone_is_enough(se
     assert way.headers["Location"].endswith("next=%2Fdocker-runner%2Fdocs")
 
 
+@pytest.mark.rules("API-2", "API-4")
+def test_a_page_of_somebody_else_does_nothing_with_the_session_of_whoever_is_logged_in(server: ApiServer) -> None:
+    cookie = {"_token": server.credentials("admin")["Authorization"].removeprefix("Bearer ")}
+    host = server.url.removeprefix("http://")
+
+    def stopped(**headers: str) -> requests.Response:
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        return server.as_().call("POST", "/jobs/123456/terminate", cookies=cookie, headers=named)
+
+    for headers in (
+        {"Sec_Fetch_Site": "cross-site", "Origin": "https://elsewhere.example"},
+        {"Sec_Fetch_Site": "same-site", "Origin": f"http://{host}"},
+        {"Origin": "https://elsewhere.example"},
+        {"Origin": "null"},
+    ):
+        assert "Another page" in message(stopped(**headers), 403), headers
+    for headers in ({}, {"Sec_Fetch_Site": "same-origin"}, {"Origin": f"http://{host}"}):
+        assert message(stopped(**headers), 404), headers
+    elsewhere = {"Origin": "https://elsewhere.example", "Sec-Fetch-Site": "cross-site"}
+    assert server.as_().call("GET", "/jobs", cookies=cookie, headers=elsewhere).status_code == 200
+    assert message(server.as_("admin").call("POST", "/jobs/123456/terminate", headers=elsewhere), 404)
+
+
 def test_airflow_shows_the_api_in_its_menu_and_no_trouble_with_the_plugin(server: ApiServer) -> None:
     with requests.Session() as session:
         session.trust_env = False
@@ -96,4 +119,4 @@ def test_airflow_shows_the_api_in_its_menu_and_no_trouble_with_the_plugin(server
         [plugin] = session.get(f"{server.url}/api/v2/plugins", timeout=60).json()["plugins"]
     assert errors["import_errors"] == []
     [view] = plugin["external_views"]
-    assert (view["href"], view["destination"]) == ("/docker-runner/docs", "nav")
+    assert (view["href"], view["destination"]) == ("docker-runner/docs", "nav")
