@@ -90,7 +90,7 @@ def job_summary(run: RunRecord, note: str, request: Request) -> JobSummary:
         note: of the DAG run.
         request: tells under which address the API is called.
     """
-    conf, dags = conf_of_run(run), OwnDags.of(request.app.state.settings)
+    conf, dags = conf_of_run(run), OwnDags.knowing(request.app.state.settings, run.dag_id)
     status = status_of(state=str(run.state), start=run.start_date, conf=conf, note=note, clear_number=run.clear_number)
     component, config = _component_and_config(run, conf, dags)
     token = token_id_of(run.triggering_user_name or "")

@@ -59,6 +59,8 @@ def find_run(session: Session, job_id: str, settings: Settings | None = None) ->
     else:
         return None
     found = session.scalars(select(DagRun).where(wanted).limit(10)).all()
-    dags = OwnDags.of(settings or Settings.from_environment()).ids
-    ours = [run for run in found if job_id_of(run) == job_id and run.dag_id in dags]
+    settings = settings or Settings.from_environment()
+    ours = [
+        run for run in found if job_id_of(run) == job_id and run.dag_id in OwnDags.knowing(settings, run.dag_id).ids
+    ]
     return ours[0] if len(ours) == 1 else None

@@ -45,6 +45,19 @@ class OwnDags:
         """
         return _read(settings.project, settings.branch, int(time.monotonic() / _KNOWN_SECONDS))
 
+    @classmethod
+    def knowing(cls, settings: Settings, dag_id: str) -> OwnDags:
+        """Those of the project as it is now, if what was read a moment ago lacks a DAG.
+
+        Raises:
+            UserError: the project cannot be read.
+        """
+        found = cls.of(settings)
+        if dag_id not in found.ids:
+            _read.cache_clear()
+            found = cls.of(settings)
+        return found
+
     @property
     def ids(self) -> frozenset[str]:
         """Ids of all DAGs whose runs are jobs."""

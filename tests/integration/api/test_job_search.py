@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 from uuid import uuid4
@@ -446,3 +447,12 @@ def test_a_run_waits_for_the_last_unfinished_runs_of_its_configuration(session: 
     assert before(own=STORED) == [2, 9]
     assert before(branches={"dev"}) == [6]
     assert before(config="3") == []
+
+
+def test_a_dag_that_came_a_moment_ago_is_one_of_the_projects(tmp_path: Path) -> None:
+    installation = Installation(tmp_path)
+    assert OwnDags.of(installation.settings).ids == {JOBS_DAG}
+    installation.script("new", "")
+    new = dag_id(SCRIPT, "new")
+    assert OwnDags.knowing(installation.settings, new).keys[new] == (SCRIPT, "new")
+    assert "somebody.elses" not in OwnDags.knowing(installation.settings, "somebody.elses").ids
