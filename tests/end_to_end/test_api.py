@@ -89,6 +89,15 @@ def tagged_image() -> Iterator[None]:
     client.close()
 
 
+def containers(made: Made, job: str) -> list[str]:
+    """Names of the containers of a job."""
+    client = docker.from_env()
+    own = f"{LABEL_PREFIX}installation={made.api.installation.settings.installation}"
+    names = [item.name for item in client.containers.list(ignore_removed=True, filters={"label": own})]
+    client.close()
+    return [name for name in names if job in name]
+
+
 @pytest.fixture(scope="module")
 def made(running: Running, tagged_image: None) -> Made:
     """All calls, once each; the jobs run beside each other."""
@@ -102,9 +111,6 @@ def made(running: Running, tagged_image: None) -> Made:
     made = Made(api)
     stored, component = {"config": "api-stored"}, {"component": SCRIPT}
     in_branch = {**component, "branch": BRANCH}
-    made.start(
-        "terminated", "/jobs", {"component": SCRIPT, "configData": {"parameters": {"script": SLEEP}}}, status=201
-    )
     made.start("run", "/{component}/run", stored, **component)
     made.start("branch run", "/branch/{branch}/{component}/run", stored, **in_branch)
     tag = {"configData": writing("tag")}
@@ -131,7 +137,9 @@ def made(running: Running, tagged_image: None) -> Made:
     made.call("POST", "/branch/{branch}/configuration/resolve", "all", body=resolve, branch=BRANCH)
     made.call("GET", "/health", "")
     made.call("POST", "/run", "all", body=stored)
-    until(lambda: made.job("terminated")["status"] == "processing", seconds=120)
+    asleep = {"component": SCRIPT, "configData": {"parameters": {"script": SLEEP}}}
+    made.start("terminated", "/jobs", asleep, status=201)
+    until(lambda: containers(made, made.jobs["terminated"]), seconds=120)
     made.call("POST", "/jobs/{job_id}/terminate", "all", job_id=made.jobs["terminated"])
     made.wait()
     made.call("GET", "/jobs", "all", "?limit=100")
@@ -235,10 +243,7 @@ def test_a_job_that_is_terminated_leaves_no_container(made: Made) -> None:
     assert answer.status_code in (200, 202)
     assert answer.json()["desiredStatus"] == "terminating"
     assert made.ended["terminated"]["status"] == "terminated"
-    client = docker.from_env()
-    own = f"{LABEL_PREFIX}installation={made.api.installation.settings.installation}"
-    until(lambda: not client.containers.list(filters={"label": own}), seconds=30)
-    client.close()
+    until(lambda: not containers(made, made.jobs["terminated"]), seconds=30)
 
 
 @pytest.mark.rules("API-20", "API-21")
