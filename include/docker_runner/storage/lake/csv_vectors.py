@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 # Parts of a file; all arrays for a block of it fit into a processor's cache.
 PART_BYTES = 8 << 20
-_BLOCK_BYTES = 1 << 18
+_BLOCK_BYTES = 1 << 19
 
 
 @dataclass
@@ -158,10 +158,9 @@ class _Looking:
         part, inside = self.part, self._inside
         part.last = block[size - 1 : size].tobytes()
         delimiter_bits, feed_bits = self._where(block, self._delimiter), self._where(block, 10)
-        returns = self._where(block, 13)
-        return_bits = returns if returns.any() else None
+        # Most files have no carriage return: looking whether there is one takes less than finding out where.
+        return_bits = self._where(block, 13) if np.equal(block, 13, out=self._flags).any() else None
         enclosure_bits = None if self._enclosure is None else self._where(block, self._enclosure)
-        part.line_ends += _count(feed_bits) + (_count(return_bits) if return_bits is not None else 0)
         if enclosure_bits is not None and (self._enclosing or enclosure_bits.any()):
             within, self._inside = _within(enclosure_bits, inside)
             marks = delimiter_bits | feed_bits | enclosure_bits
@@ -172,18 +171,18 @@ class _Looking:
             self._content = int(part.last[0] not in self._marks)
             within = np.full_like(feed_bits, np.uint64(0xFFFFFFFFFFFFFFFF) if inside else np.uint64(0))
         _add(part.delimiters, delimiter_bits, within)
-        _add(part.feeds, feed_bits, within)
+        part.line_ends += _add(part.feeds, feed_bits, within)
         if return_bits is not None:
-            _add(part.returns, return_bits, within)
+            part.line_ends += _add(part.returns, return_bits, within)
         if self._newline == "\r\n" and (return_bits is not None or self._return):
             before = _shifted(return_bits if return_bits is not None else np.zeros_like(feed_bits), self._return)
             _add(part.pairs, before & feed_bits, within)
         self._return = int(part.last == b"\r")
         part.turns = bool(self._inside)
-        if None in part.begins:
-            ends = return_bits if self._newline == "\r" else feed_bits
-            if ends is not None:
-                self._find_begins(ends, within)
+        ends, counted = (return_bits, part.returns) if self._newline == "\r" else (feed_bits, part.feeds)
+        for case, begin in enumerate(part.begins):
+            if begin is None and ends is not None and counted[case]:
+                part.begins[case] = self._begin(ends & (within if case else ~within))
         self._position += size
 
     def _where(self, block: NDArray[uint8], byte: int) -> Words:
@@ -202,32 +201,27 @@ class _Looking:
 
         if size < _BLOCK_BYTES:
             content = content & _ones(size, len(content))
-        opens_wrong = enclosures & _shifted(content, self._content)
-        closes_wrong = content & _shifted(enclosures, self._enclosing)
-        # An enclosure that opens has a one in ``within``; content behind one that closes has a zero.
-        wrong, wrong_if_inside = (
-            (opens_wrong & within) | (closes_wrong & ~within),
-            (opens_wrong & ~within) | (closes_wrong & within),
-        )
-        self.part.misplaced[0] |= bool(np.any(wrong))
-        self.part.misplaced[1] |= bool(np.any(wrong_if_inside))
+        # In most files one of the two cases is ruled out by the first block; only the other one is then looked at.
+        if not all(self.part.misplaced):
+            opens_wrong = enclosures & _shifted(content, self._content)
+            closes_wrong = content & _shifted(enclosures, self._enclosing)
+            # An enclosure that opens has a one in ``within``; content behind one that closes has a zero.
+            for case, is_misplaced in enumerate(self.part.misplaced):
+                if not is_misplaced:
+                    opened, closed = (~within, within) if case else (within, ~within)
+                    self.part.misplaced[case] = bool(((opens_wrong & opened) | (closes_wrong & closed)).any())
         last = np.uint64((size - 1) % 64)
         word = (size - 1) // 64
         self._content = int(content[word] >> last & np.uint64(1))
         self._enclosing = int(enclosures[word] >> last & np.uint64(1))
 
-    def _find_begins(self, ends: Words, within: Words) -> None:
+    def _begin(self, ends: Words) -> int:
+        """Position in the file of what is behind the first of these line ends."""
         import numpy as np
 
-        for case, begin in enumerate(self.part.begins):
-            if begin is not None:
-                continue
-            here = ends & (within if case else ~within)
-            words = np.flatnonzero(here)
-            if len(words):
-                word = int(here[words[0]])
-                bit = (word & -word).bit_length() - 1
-                self.part.begins[case] = self._position + 64 * int(words[0]) + bit + 1
+        first = int(np.flatnonzero(ends)[0])
+        word = int(ends[first])
+        return self._position + 64 * first + (word & -word).bit_length()
 
 
 def _bits(flags: NDArray[bool_]) -> Words:
@@ -242,11 +236,12 @@ def _count(bits: Words) -> int:
     return int(np.bitwise_count(bits).sum(dtype=np.int64))
 
 
-def _add(counts: list[int], bits: Words, within: Words) -> None:
-    """Count bits outside and inside, which change places if the part begins inside of a field."""
-    inside = _count(bits & within)
-    counts[0] += _count(bits) - inside
+def _add(counts: list[int], bits: Words, within: Words) -> int:
+    """Count bits outside and inside, which change places if the part begins inside of a field; gives how many."""
+    all_bits, inside = _count(bits), _count(bits & within)
+    counts[0] += all_bits - inside
     counts[1] += inside
+    return all_bits
 
 
 def _shifted(bits: Words, first: int) -> Words:
@@ -270,9 +265,9 @@ def _within(enclosures: Words, inside: int) -> tuple[Words, int]:
     """Which bytes are inside of enclosures, the opening one among them, and whether the next one is."""
     import numpy as np
 
-    within = enclosures.copy()
+    within, shifted = enclosures.copy(), np.empty_like(enclosures)
     for distance in (1, 2, 4, 8, 16, 32):
-        within ^= within << np.uint64(distance)
+        within ^= np.left_shift(within, np.uint64(distance), out=shifted)
     odd = np.bitwise_xor.accumulate(within >> np.uint64(63))
     turned = np.empty_like(odd)
     turned[0] = inside
