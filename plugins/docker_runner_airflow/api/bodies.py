@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 from pydantic import BaseModel, ConfigDict, model_validator
 from pydantic_core import PydanticCustomError
@@ -47,16 +48,36 @@ def _names(model: type[BaseModel]) -> list[str]:
 
 
 class StrictJson(APIRoute):
-    """A route whose body is JSON to the letter, as configurations in files are."""
+    """A route whose body is JSON to the letter, as configurations in files are, and that ignores no parameter."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """Read the body this way, then go on as usual."""
+        """Look at the parameters and read the body this way, then go on as usual."""
         handler = super().get_route_handler()
+        parameters = _query_parameters(self.dependant)
 
         async def handle(request: Request) -> Response:
-            return await handler(_StrictRequest(request.scope, request.receive))
+            _refuse_unknown_parameters(request, parameters)
+            return await handler(_StrictRequest(request.scope, request.receive) if self.body_field else request)
 
-        return handle if self.body_field else handler
+        return handle
+
+
+def _query_parameters(dependant: Dependant) -> frozenset[str]:
+    """The names of the parameters of a call and of what it depends on."""
+    own = frozenset(parameter.alias for parameter in dependant.query_params)
+    return own.union(*(_query_parameters(other) for other in dependant.dependencies))
+
+
+def _refuse_unknown_parameters(request: Request, known: frozenset[str]) -> None:
+    """Refuse what would be left out without a word, such as ``?tag=…`` where the path has the tag.
+
+    Raises:
+        ApiError: 400.
+    """
+    unknown = [name[:_SHOWN] for name in request.query_params if name not in known]
+    if unknown:
+        allowed = f"allowed are {', '.join(sorted(known))}" if known else "this call has none"
+        raise ApiError(400, f"Unknown parameter {', '.join(unknown[:5])}; {allowed}.")
 
 
 class _StrictRequest(Request):

@@ -148,6 +148,23 @@ def test_a_body_is_json_to_the_letter_with_known_attributes(api: Api, body: byte
         assert "sent with the header Content-Type" in error_of(answer, 400)
 
 
+def test_a_parameter_that_a_call_does_not_have_is_refused_and_not_left_out(api: Api) -> None:
+    api.installation.component("test.asked", {"synchronous_actions": ["look"]})
+    inline = {"configData": {"parameters": {}}}
+    for path, allowed in (
+        ("/test.asked/run?tag=1", "this call has none"),
+        ("/branch/main/test.asked/debug?branchId=2&tag=1", "this call has none"),
+        ("/sandbox?rows=1&format=json", "allowed are format"),
+        ("/test.asked/action/look?branch=main", "this call has none"),
+        ("/configuration/resolve?branch=main", "this call has none"),
+        ("/run?component=test.asked", "this call has none"),
+        ("/jobs?component=test.asked", "this call has none"),
+    ):
+        message = error_of(api.post(path, inline), 400)
+        assert message.startswith("Unknown parameter "), path
+        assert message.endswith(f"{allowed}."), path
+
+
 @pytest.mark.rules("API-4")
 def test_pages_of_others_may_call_with_a_token_and_without_the_browsers_credentials(api: Api) -> None:
     asked = {"Origin": "https://elsewhere.example", "Access-Control-Request-Method": "POST"}
