@@ -38,15 +38,17 @@ class JobOperator(MergedOperator):
         return self.execute(context)
 
     def _wait_for(self, ti: Any, dag: str, run: str) -> None:
-        """Runs of one configuration never work at the same time (LC-11)."""
-        leave_after, begin = Settings.from_environment().defer_after, time.monotonic()
+        """Runs of one configuration never work at the same time (LC-11).
+
+        The worker is left to others at once: many that wait would keep it from those that they wait for.
+        """
         is_told = False
         while ti.get_dr_count(dag_id=dag, run_ids=[run], states=["queued", "running"]):
             if not is_told:
                 LOG.info("Waiting for the run %s of %s, which runs the same configuration.", run, dag)
                 is_told = True
-            if leave_after is not None and time.monotonic() - begin >= leave_after and api_server.triggerer_runs():
-                self._leave_until_ended(dag, run)
+                if api_server.triggerer_runs():
+                    self._leave_until_ended(dag, run)
             time.sleep(_LOOK_SECONDS)
 
     def _leave_until_ended(self, dag: str, run: str) -> NoReturn:
