@@ -78,6 +78,22 @@ def _refuse_unknown_parameters(request: Request, known: frozenset[str]) -> None:
     if unknown:
         allowed = f"allowed are {', '.join(sorted(known))}" if known else "this call has none"
         raise ApiError(400, f"Unknown parameter {', '.join(unknown[:5])}; {allowed}.")
+    refuse_repeated(request)
+
+
+def refuse_repeated(request: Request, *, but: str = "") -> None:
+    """Refuse a parameter that was given several times, of which only one would count.
+
+    Args:
+        request: what was sent.
+        but: the parameter that may have several values.
+
+    Raises:
+        ApiError: 400.
+    """
+    for name in request.query_params:
+        if name != but and len(request.query_params.getlist(name)) > 1:
+            raise ApiError(400, f"The parameter {name[:_SHOWN]} was given several times.")
 
 
 class _StrictRequest(Request):

@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from docker_runner.encryption import Scope, kind_of
 from docker_runner.errors import ApplicationError, UserError
-from docker_runner_airflow.api.bodies import parsed
+from docker_runner_airflow.api.bodies import parsed, refuse_repeated
 from docker_runner_airflow.api.errors import ApiError, documented
 from docker_runner_airflow.api.projects import ComponentPath, project_of
 from docker_runner_airflow.tools import airflow_encryptor
@@ -82,8 +82,7 @@ def _refuse_unknown(request: Request, known: tuple[str, ...] = _PARAMETERS) -> N
     for name in request.query_params:
         if name not in known:
             raise ApiError(400, f"Unknown parameter {name[:100]!r}; {allowed}.")
-        if len(request.query_params.getlist(name)) > 1:
-            raise ApiError(400, f"The parameter {name} was given several times.")
+    refuse_repeated(request)
 
 
 def _refuse_another_project(project_id: str, settings: Settings) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticCustomError
 
@@ -34,8 +35,15 @@ def _moment(value: datetime) -> datetime:
     return value if value.tzinfo else value.replace(tzinfo=UTC)
 
 
+def _as_people_write(value: Any) -> Any:
+    """Refuse bare numbers, which could be seconds or milliseconds."""
+    if not re.match(r"\d{4}-", str(value)):
+        raise PydanticCustomError("moment", "Must be a time such as 2030-01-31T08:00:00Z")
+    return value
+
+
 Id = Annotated[str, Field(pattern=r"^[^/\x00]+$", max_length=250)]
-Moment = Annotated[datetime, AfterValidator(_moment)]
+Moment = Annotated[datetime, BeforeValidator(_as_people_write), AfterValidator(_moment)]
 ModeName = Literal["run", "forceRun", "debug", "sandbox", "input", "dry-run"]
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 from fastapi import APIRouter, Path, Query
 from starlette.requests import Request
 
+from docker_runner_airflow.api.bodies import refuse_repeated
 from docker_runner_airflow.api.callers import CallerDep
 from docker_runner_airflow.api.errors import ApiError, documented
 from docker_runner_airflow.api.job_documents import job_document, job_summary
@@ -36,6 +37,7 @@ def list_jobs(request: Request, caller: CallerDep, wanted: Annotated[JobFilter, 
     """
     from airflow.utils.session import create_session
 
+    refuse_repeated(request, but="status")
     with create_session(scoped=False) as session:
         found = find_jobs(session, wanted, dags=OwnDags.of(request.app.state.settings), caller=caller)
         return [job_summary(run, run.note or "", request) for run in found]

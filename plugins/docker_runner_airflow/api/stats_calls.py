@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from pydantic_core import PydanticCustomError
 from starlette.requests import Request
 
+from docker_runner_airflow.api.bodies import refuse_repeated
 from docker_runner_airflow.api.callers import CallerDep
 from docker_runner_airflow.api.errors import documented
 from docker_runner_airflow.api.job_search import visible_dags
@@ -146,6 +147,7 @@ def daily_statistics(request: Request, caller: CallerDep, period: Annotated[Peri
     """The same for each day of a period; a job counts on the day on which it has ended."""
     from airflow.utils.session import create_session
 
+    refuse_repeated(request)
     with create_session(scoped=False) as session:
         counted = counted_dags(session, OwnDags.of(request.app.state.settings), caller)
         sums = daily_sums(session, counted, begin=period.begin, days=period.days)

@@ -122,7 +122,17 @@ CALLS = (
             "mode": {"component": SCRIPT, "mode": "fast", **INLINE},
         },
     ),
-    Call("GET", "/jobs", "/jobs", wrong_urls={(400, "limit"): "/jobs?limit=many"}),
+    Call(
+        "GET",
+        "/jobs",
+        "/jobs",
+        wrong_urls={
+            (400, "limit"): "/jobs?limit=many",
+            (400, "several times"): "/jobs?status=error&status=success&limit=1&limit=2",
+            (400, "createdTimeFrom"): "/jobs?createdTimeFrom=1700000000",
+            (400, "createdTimeTo"): "/jobs?createdTimeTo=-4.2e-283",
+        },
+    ),
     Call("GET", "/jobs/{job_id}", f"/jobs/{JOB}", wrong_urls={(404, "job"): "/jobs/123456"}),
     Call("POST", "/jobs/{job_id}/terminate", f"/jobs/{JOB}/terminate", wrong_urls={(404, "job"): "/jobs/1/terminate"}),
     _action("/{component}/action/{action}", f"/{SCRIPT}/action/say"),
@@ -158,6 +168,8 @@ CALLS = (
             (400, "fromDate"): "/stats/project/daily?toDate=2026-01-02&timezoneOffset=%2B02:00",
             (400, "toDate"): "/stats/project/daily?fromDate=2026-01-01&toDate=tomorrow&timezoneOffset=%2B02:00",
             (400, "timezoneOffset"): "/stats/project/daily?fromDate=2026-01-01&toDate=2026-01-02",
+            (400, "several times"): "/stats/project/daily?fromDate=2026-01-01&fromDate=2026-01-01&toDate=2026-01-02"
+            "&timezoneOffset=%2B02:00",
         },
     ),
 )
