@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import psutil
 from airflow_follow import RunResult, known_dag, run_and_follow, task_results
 from airflow_home import LocalAirflow
 from tests.installation import SCRIPT, Installation
@@ -37,6 +38,17 @@ class Running:
         with self.airflow.api() as api:
             state = api.wait(dag, run, timeout=400)
             return RunResult(dag, run, state, 0.0, task_results(api.tasks(dag, run)))
+
+    def process(self, component: str) -> int:
+        """The process of a part of Airflow, such as the triggerer."""
+        lines = self.airflow.log_file("server").read_text().splitlines()
+        return int([line for line in lines if f"{component} started as process" in line][-1].rpartition(" ")[2])
+
+    def kill(self, component: str) -> None:
+        """Kill a part of Airflow and what it has forked; it is started again after two seconds."""
+        process = psutil.Process(self.process(component))
+        for victim in (process, *process.children(recursive=True)):
+            victim.kill()
 
     def log(self, result: RunResult, task: str) -> list[str]:
         """The lines of a task's last attempt."""

@@ -71,10 +71,6 @@ class Ground:
     engine: OwnEngine
     told: list[str] = field(default_factory=list)
 
-    def process(self, component: str) -> int:
-        lines = self.running.airflow.log_file("server").read_text().splitlines()
-        return int([line for line in lines if f"{component} started as process" in line][-1].rpartition(" ")[2])
-
     def tasks(self) -> list[tuple[int, int]]:
         """The processes of tasks that run now, or next, each with its supervisor; none when nothing follows."""
         until = time.monotonic() + 8
@@ -111,21 +107,21 @@ def a_worker(ground: Ground) -> None:
 
 
 def the_scheduler(ground: Ground) -> None:
-    kill(ground.process("scheduler"))
+    kill(ground.running.process("scheduler"))
 
 
 def the_triggerer(ground: Ground) -> None:
-    pid = ground.process("triggerer")
+    pid = ground.running.process("triggerer")
     with suppress(psutil.Error):
         kill(pid, *(child.pid for child in psutil.Process(pid).children(recursive=True)))
 
 
 def the_api_server(ground: Ground) -> None:
-    pid = ground.process("api-server")
+    pid = ground.running.process("api-server")
     with suppress(psutil.Error):
         kill(pid, *(child.pid for child in psutil.Process(pid).children(recursive=True)))
     # It is started again, as systemd does it elsewhere; who asks for the run's state needs it.
-    until(lambda: ground.process("api-server") != pid and answers(ground), seconds=120)
+    until(lambda: ground.running.process("api-server") != pid and answers(ground), seconds=120)
 
 
 def answers(ground: Ground) -> bool:

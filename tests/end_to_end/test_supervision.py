@@ -185,7 +185,7 @@ def test_a_triggerer_that_is_killed_is_replaced_and_the_log_goes_on(running: Run
     dag, run = running.trigger("killed-triggerer")
     until_deferred(running, dag, run)
     until(lambda: "tick 16" in log(running, dag, run))
-    kill_triggerer(running)
+    running.kill("triggerer")
     result = running.wait(dag, run)
     assert result.succeeded, states(result)
     lines = shown_by_all_attempts(running, dag, run)
@@ -198,14 +198,4 @@ def kill_task(running: Running, dag: str, run: str) -> None:
     pid = task(running, dag, run)["pid"]
     parent = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
     for victim in (parent, pid):
-        os.kill(victim, signal.SIGKILL)
-
-
-def kill_triggerer(running: Running) -> None:
-    """Kill the triggerer and what it has forked."""
-    lines = running.airflow.log_file("server").read_text().splitlines()
-    pid = int([line for line in lines if "triggerer started as process" in line][-1].rpartition(" ")[2])
-    import psutil
-
-    for victim in [pid, *(child.pid for child in psutil.Process(pid).children(recursive=True))]:
         os.kill(victim, signal.SIGKILL)

@@ -59,7 +59,8 @@ def terminate_job(request: Request, job_id: JobPath, caller: CallerDep) -> JobDo
 
     with create_session(scoped=False) as session:
         run_id = visible_run(session, job_id, caller, request).id
-    terminate(run_id, caller=caller, dags=OwnDags.of(request.app.state.settings))
+    settings = request.app.state.settings
+    terminate(run_id, caller=caller, dags=OwnDags.of(settings), settings=settings)
     with create_session(scoped=False) as session:
         return job_document(session, visible_run(session, job_id, caller, request), request)
 

@@ -11,25 +11,28 @@ from docker_runner.job.request import full_run_id
 from docker_runner_airflow.api.errors import ApiError
 from docker_runner_airflow.api.job_documents import conf_of_run
 from docker_runner_airflow.api.job_status import note_of_termination, status_of
+from docker_runner_airflow.api.left_behind import LeftBehind
 from docker_runner_airflow.api.own_dags import OwnDags
 
 if TYPE_CHECKING:
     from airflow.models import DagRun
     from sqlalchemy.orm import Session
 
+    from docker_runner.settings import Settings
     from docker_runner_airflow.api.callers import Caller
 
 _MOST_CHILDREN = 1_000
 _AUDIT = "terminate_job"
 
 
-def terminate(dag_run_id: int, *, caller: Caller, dags: OwnDags) -> None:
+def terminate(dag_run_id: int, *, caller: Caller, dags: OwnDags, settings: Settings) -> None:
     """Stop a job, then those that are a part of it.
 
     Args:
         dag_run_id: number of its DAG run, which the caller may see.
         caller: who wants it.
         dags: the DAGs whose runs are jobs.
+        settings: of this installation.
 
     Raises:
         ApiError: 400, it has ended, is being stopped, or has done its work and only cleans up; also for a token that
@@ -37,7 +40,7 @@ def terminate(dag_run_id: int, *, caller: Caller, dags: OwnDags) -> None:
     """
     with _locked(dag_run_id) as (session, run):
         _refuse_forbidden(run, caller)
-        _stop(session, run, caller)
+        behind = [_stop(session, run, caller)]
         left = _children(session, run, dags)
     seen = {dag_run_id}
     while left and len(seen) <= _MOST_CHILDREN:
@@ -49,7 +52,10 @@ def terminate(dag_run_id: int, *, caller: Caller, dags: OwnDags) -> None:
         with suppress(ApiError), _locked(child_id) as (session, run):
             left += _children(session, run, dags)
             _refuse_forbidden(run, caller)
-            _stop(session, run, caller)
+            behind.append(_stop(session, run, caller))
+    for job in behind:
+        if job:
+            job.stop_soon(settings)
 
 
 @contextmanager
@@ -75,7 +81,8 @@ def _refuse_forbidden(run: DagRun, caller: Caller) -> None:
         raise ApiError(403, f"You may not change runs of the DAG {run.dag_id}: ask for this permission in Airflow.")
 
 
-def _stop(session: Session, run: DagRun, caller: Caller) -> None:
+def _stop(session: Session, run: DagRun, caller: Caller) -> LeftBehind | None:
+    """Stop a job; gives what of it may have nobody who stops it."""
     from airflow.api_fastapi.core_api.datamodels.dag_run import DagRunMutableStates
     from airflow.api_fastapi.core_api.services.public.dag_run import patch_dag_run_state
     from airflow.models import Log
@@ -102,6 +109,7 @@ def _stop(session: Session, run: DagRun, caller: Caller) -> None:
         run.note = (text, caller.name[:128])
     else:
         run.dag_run_note.content, run.dag_run_note.user_id = text, caller.name[:128]
+    behind = LeftBehind.of(session, run)
     patch_dag_run_state(dag=dag, dag_run=run, state=DagRunMutableStates.FAILED, session=session)
     if was_waiting:
         _end(session, run)
@@ -111,6 +119,7 @@ def _stop(session: Session, run: DagRun, caller: Caller) -> None:
             extra=json.dumps({"status": status.value}),
         )
     )  # fmt: skip
+    return behind
 
 
 def _has_work(session: Session, run: DagRun, dag: Any) -> bool:

@@ -15,6 +15,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from airflow.models import TaskInstance
 from sqlalchemy import delete, insert, update
 from sqlalchemy.orm import Session
 from tests.installation import SCRIPT, Installation
@@ -29,6 +30,7 @@ from docker_runner_airflow.api.job_documents import job_document, job_summary
 from docker_runner_airflow.api.job_ids import find_run, job_id_of, new_run_id
 from docker_runner_airflow.api.job_search import JobFilter, find_jobs
 from docker_runner_airflow.api.job_status import Status, note_of_termination, status_of
+from docker_runner_airflow.api.left_behind import LeftBehind
 from docker_runner_airflow.api.own_dags import OwnDags
 from docker_runner_airflow.api.starting import unfinished_job
 from docker_runner_airflow.api.stats_calls import counted_dags, daily_sums, duration_sum
@@ -329,9 +331,15 @@ def test_a_run_that_was_begun_anew_does_not_tell_errors_of_before(session: Sessi
     assert messages == ["The job failed: see its run in Airflow.", "main: Of this time."]
 
 
+def add_task(session: Session, dag: str, task: str, state: str) -> None:
+    values = {"dag_id": dag, "run_id": "run-1", "task_id": task, "map_index": -1, "state": state, "pool": "p",
+              "pool_slots": 1, "max_tries": 0, "id": uuid4(), "span_status": "x", "try_number": 0}  # fmt: skip
+    session.execute(insert(TaskInstance.__table__), [values])
+
+
 @pytest.mark.rules("LC-85")
 def test_a_job_that_only_cleans_up_has_nothing_to_terminate(session: Session) -> None:
-    from airflow.models import DagRun, TaskInstance
+    from airflow.models import DagRun
 
     add_run(session, 1, dag=STORED, state="running", seconds=None)
     run = session.get(DagRun, 1)
@@ -340,18 +348,32 @@ def test_a_job_that_only_cleans_up_has_nothing_to_terminate(session: Session) ->
         task_dict={"work": SimpleNamespace(is_teardown=False), "clean_up": SimpleNamespace(is_teardown=True)}
     )
 
-    def add(task: str, state: str | None) -> None:
-        values = {"dag_id": STORED, "run_id": "run-1", "task_id": task, "map_index": -1, "state": state, "pool": "p",
-                  "pool_slots": 1, "max_tries": 0, "id": uuid4(), "span_status": "x", "try_number": 0}  # fmt: skip
-        session.execute(insert(TaskInstance.__table__), [values])
-
-    add("clean_up", "running")
-    add("work", "success")
+    add_task(session, STORED, "clean_up", "running")
+    add_task(session, STORED, "work", "success")
     assert not _has_work(session, run, dag)
     session.execute(update(TaskInstance).where(TaskInstance.task_id == "work").values(state=None))
     assert _has_work(session, run, dag)
     session.execute(update(TaskInstance).where(TaskInstance.task_id == "work").values(state="deferred"))
     assert _has_work(session, run, dag)
+
+
+@pytest.mark.rules("LC-85")
+def test_a_job_whose_container_may_have_nobody_is_looked_after(session: Session) -> None:
+    from airflow.models import DagRun
+
+    add_run(session, 1, dag=JOBS_DAG, state="running", seconds=None)
+    run = session.get(DagRun, 1)
+    assert run is not None
+    add_task(session, JOBS_DAG, "run_job", "running")
+    assert LeftBehind.of(session, run) is None, "its worker stops it"
+    session.execute(update(TaskInstance).values(state="deferred"))
+    left = LeftBehind.of(session, run)
+    assert left == LeftBehind(JOBS_DAG, "run-1", run.clear_number)
+    assert not left.is_over(session)
+    session.execute(update(DagRun).values(state="failed"))
+    assert left.is_over(session)
+    session.execute(update(DagRun).values(clear_number=run.clear_number + 1))
+    assert not left.is_over(session), "somebody has begun it anew"
 
 
 @pytest.mark.rules("LC-85")
