@@ -56,7 +56,7 @@ class StrictJson(APIRoute):
         parameters = _query_parameters(self.dependant)
 
         async def handle(request: Request) -> Response:
-            _refuse_unknown_parameters(request, parameters)
+            refuse_unknown_parameters(request, parameters)
             return await handler(_StrictRequest(request.scope, request.receive) if self.body_field else request)
 
         return handle
@@ -68,8 +68,12 @@ def _query_parameters(dependant: Dependant) -> frozenset[str]:
     return own.union(*(_query_parameters(other) for other in dependant.dependencies))
 
 
-def _refuse_unknown_parameters(request: Request, known: frozenset[str]) -> None:
+def refuse_unknown_parameters(request: Request, known: frozenset[str] = frozenset()) -> None:
     """Refuse what would be left out without a word, such as ``?tag=…`` where the path has the tag.
+
+    Args:
+        request: what was sent.
+        known: the parameters that the call has.
 
     Raises:
         ApiError: 400.

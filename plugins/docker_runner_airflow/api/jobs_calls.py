@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 from fastapi import APIRouter, Path, Query
 from starlette.requests import Request
 
-from docker_runner_airflow.api.bodies import refuse_repeated
+from docker_runner_airflow.api.bodies import refuse_repeated, refuse_unknown_parameters
 from docker_runner_airflow.api.callers import CallerDep
 from docker_runner_airflow.api.errors import ApiError, documented
 from docker_runner_airflow.api.job_documents import job_document, job_summary
@@ -48,6 +48,7 @@ def get_job(request: Request, job_id: JobPath, caller: CallerDep) -> JobDocument
     """What was asked for, where the job stands, and what came of it."""
     from airflow.utils.session import create_session
 
+    refuse_unknown_parameters(request)
     with create_session(scoped=False) as session:
         return job_document(session, visible_run(session, job_id, caller, request), request)
 
@@ -57,6 +58,7 @@ def terminate_job(request: Request, job_id: JobPath, caller: CallerDep) -> JobDo
     """Stops a job that has not ended, and those that are a part of it; their containers are stopped with some grace."""
     from airflow.utils.session import create_session
 
+    refuse_unknown_parameters(request)
     with create_session(scoped=False) as session:
         run_id = visible_run(session, job_id, caller, request).id
     settings = request.app.state.settings

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from pydantic_core import PydanticCustomError
 from starlette.requests import Request
 
-from docker_runner_airflow.api.bodies import refuse_repeated
+from docker_runner_airflow.api.bodies import refuse_repeated, refuse_unknown_parameters
 from docker_runner_airflow.api.callers import CallerDep
 from docker_runner_airflow.api.errors import documented
 from docker_runner_airflow.api.job_search import visible_dags
@@ -137,6 +137,7 @@ def project_statistics(request: Request, caller: CallerDep) -> ProjectStatistics
     """
     from airflow.utils.session import create_session
 
+    refuse_unknown_parameters(request)
     with create_session(scoped=False) as session:
         counted = counted_dags(session, OwnDags.of(request.app.state.settings), caller)
         return ProjectStatistics(jobs=DurationSum(durationSum=duration_sum(session, counted)))

@@ -133,8 +133,18 @@ CALLS = (
             (400, "createdTimeTo"): "/jobs?createdTimeTo=-4.2e-283",
         },
     ),
-    Call("GET", "/jobs/{job_id}", f"/jobs/{JOB}", wrong_urls={(404, "job"): "/jobs/123456"}),
-    Call("POST", "/jobs/{job_id}/terminate", f"/jobs/{JOB}/terminate", wrong_urls={(404, "job"): "/jobs/1/terminate"}),
+    Call(
+        "GET",
+        "/jobs/{job_id}",
+        f"/jobs/{JOB}",
+        wrong_urls={(404, "job"): "/jobs/123456", (400, "this call has none"): "/jobs/123456?limit=1"},
+    ),
+    Call(
+        "POST",
+        "/jobs/{job_id}/terminate",
+        f"/jobs/{JOB}/terminate",
+        wrong_urls={(404, "job"): "/jobs/1/terminate", (400, "this call has none"): "/jobs/1/terminate?after=5"},
+    ),
     _action("/{component}/action/{action}", f"/{SCRIPT}/action/say"),
     _action("/branch/{branch}/{component}/action/{action}", f"/branch/{BRANCH}/{SCRIPT}/action/say"),
     Call(
@@ -159,7 +169,12 @@ CALLS = (
     ),
     _resolve("/configuration/resolve", "/configuration/resolve"),
     _resolve("/branch/{branch}/configuration/resolve", f"/branch/{BRANCH}/configuration/resolve"),
-    Call("GET", "/stats/project", "/stats/project"),
+    Call(
+        "GET",
+        "/stats/project",
+        "/stats/project",
+        wrong_urls={(400, "this call has none"): "/stats/project?fromDate=2026-01-01"},
+    ),
     Call(
         "GET",
         "/stats/project/daily",
