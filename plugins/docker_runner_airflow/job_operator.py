@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 from typing import Any, NoReturn
 
 from docker_runner.documents import scalar_text
@@ -16,8 +16,8 @@ from docker_runner_airflow.merged_operator import MergedOperator
 from docker_runner_airflow.runner_operator import LOG
 from docker_runner_airflow.trigger_form import GIVEN
 
-_LOOK_SECONDS = 1.0
 _TRIGGERERS_LOOK_SECONDS = 5.0
+_COMES_AGAIN_AFTER = timedelta(seconds=10)
 
 
 class JobOperator(MergedOperator):
@@ -42,14 +42,16 @@ class JobOperator(MergedOperator):
 
         The worker is left to others at once: many that wait would keep it from those that they wait for.
         """
-        is_told = False
-        while ti.get_dr_count(dag_id=dag, run_ids=[run], states=["queued", "running"]):
-            if not is_told:
-                LOG.info("Waiting for the run %s of %s, which runs the same configuration.", run, dag)
-                is_told = True
-                if api_server.triggerer_runs():
-                    self._leave_until_ended(dag, run)
-            time.sleep(_LOOK_SECONDS)
+        if ti.get_dr_count(dag_id=dag, run_ids=[run], states=["queued", "running"]):
+            LOG.info("Waiting for the run %s of %s, which runs the same configuration.", run, dag)
+            if api_server.triggerer_runs():
+                self._leave_until_ended(dag, run)
+            self._come_again()
+
+    def _come_again(self) -> NoReturn:
+        from airflow.sdk.exceptions import AirflowRescheduleException
+
+        raise AirflowRescheduleException(datetime.now(UTC) + _COMES_AGAIN_AFTER)  # type: ignore[no-untyped-call]
 
     def _leave_until_ended(self, dag: str, run: str) -> NoReturn:
         from airflow.providers.standard.triggers.external_task import DagStateTrigger

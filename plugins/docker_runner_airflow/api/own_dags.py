@@ -11,13 +11,14 @@ from pathlib import Path
 from docker_runner.errors import UserError
 from docker_runner.project.branches import Branch
 from docker_runner.project.configuration import Project
-from docker_runner.project.dag_ids import by_dag_id
+from docker_runner.project.dag_ids import by_dag_id, only_key
 from docker_runner.project.entries import FLOW_COMPONENTS, Key
 from docker_runner.settings import Settings
 from docker_runner_airflow.jobs_dag import JOBS_DAG
 
 _KNOWN_SECONDS = 5.0
 """How long a project is not read again; Airflow needs longer than that to know a new configuration."""
+_BETWEEN_IDS = "--"
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ class OwnDags:
             UserError: the project cannot be read.
         """
         found = cls.of(settings)
-        if dag_id not in found.ids:
+        if dag_id not in found.ids and _may_be_new(settings, dag_id):
             _read.cache_clear()
             found = cls.of(settings)
         return found
@@ -80,6 +81,15 @@ class OwnDags:
 
     def _branch(self, branch: str) -> Branch | None:
         return _branch(self.project, branch, int(time.monotonic() / _KNOWN_SECONDS))
+
+
+def _may_be_new(settings: Settings, dag_id: str) -> bool:
+    """Whether a DAG can be that of a configuration; reading the project again is dear, and most DAGs are others'."""
+    if _BETWEEN_IDS not in dag_id:
+        return False
+    project = Project(settings.project, branch=settings.branch)
+    key = only_key(dag_id, project.branch)
+    return key is None or project.has(key) or key in project.flows()
 
 
 @lru_cache(maxsize=4)

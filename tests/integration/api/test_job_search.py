@@ -477,4 +477,6 @@ def test_a_dag_that_came_a_moment_ago_is_one_of_the_projects(tmp_path: Path) -> 
     installation.script("new", "")
     new = dag_id(SCRIPT, "new")
     assert OwnDags.knowing(installation.settings, new).keys[new] == (SCRIPT, "new")
-    assert "somebody.elses" not in OwnDags.knowing(installation.settings, "somebody.elses").ids
+    known = OwnDags.of(installation.settings)
+    for other in ("somebody.elses", "somebody--elses"):
+        assert OwnDags.knowing(installation.settings, other) is known, "the project is not read again for it"
