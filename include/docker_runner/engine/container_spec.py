@@ -105,6 +105,9 @@ class ContainerSpec:
             "Image": self.image,
             "Env": [f"{name}={value}" for name, value in self.environment.items()],
             "Labels": {**self.labels, OWNER_LABEL: OWNER},
+            # An engine that is shut down, or comes back, ends its containers, and what they do is begun anew. Without
+            # time to end, those that do not care would come to their end meanwhile, and do all their work twice.
+            "StopTimeout": 0,
             "HostConfig": host,
         }
         if self.user is not None:

@@ -62,7 +62,8 @@ def terminate_job(request: Request, job_id: JobPath, caller: CallerDep) -> JobDo
     with create_session(scoped=False) as session:
         run_id = visible_run(session, job_id, caller, request).id
     settings = request.app.state.settings
-    terminate(run_id, caller=caller, dags=OwnDags.of(settings), settings=settings)
+    # Jobs of configurations that came a moment ago are a part of it too.
+    terminate(run_id, caller=caller, dags=OwnDags.now(settings), settings=settings)
     with create_session(scoped=False) as session:
         return job_document(session, visible_run(session, job_id, caller, request), request)
 

@@ -54,10 +54,17 @@ class OwnDags:
             UserError: the project cannot be read.
         """
         found = cls.of(settings)
-        if dag_id not in found.ids and _may_be_new(settings, dag_id):
-            _read.cache_clear()
-            found = cls.of(settings)
-        return found
+        return cls.now(settings) if dag_id not in found.ids and _may_be_new(settings, dag_id) else found
+
+    @classmethod
+    def now(cls, settings: Settings) -> OwnDags:
+        """Those of the project as it is now.
+
+        Raises:
+            UserError: the project cannot be read.
+        """
+        _read.cache_clear()
+        return cls.of(settings)
 
     @property
     def ids(self) -> frozenset[str]:

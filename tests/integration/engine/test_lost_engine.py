@@ -104,6 +104,7 @@ def own_engine(script_image: str) -> Iterator[OwnEngine]:
         engine.stop()
 
 
+GOES_ON = "import time\nprint('ready', flush=True)\ntime.sleep(6)\nopen('/data/out/ended', 'w').write('x')"
 TIDIES_UP = (
     "import signal, sys, time; signal.signal(signal.SIGTERM, lambda *_: sys.exit(0)); "
     "print('ready', flush=True); time.sleep(600)"
@@ -141,4 +142,22 @@ def test_a_component_that_tidies_up_when_its_engine_is_shut_down_has_not_done_it
             run_container(engine, spec(TIDIES_UP), shut_down)
         thread.join()
     assert ended == ["SIGTERM"], "a triggerer sees it too"
+    gc.collect()
+
+
+@pytest.mark.rules("CT-9")
+@pytest.mark.engine
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning")
+def test_a_component_does_not_come_to_its_end_while_an_engine_that_was_killed_ends_it(
+    own_engine: OwnEngine, spec: Callable[..., ContainerSpec], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DOCKER_HOST", own_engine.address)
+    goes_on = spec(GOES_ON)
+    with Engine.from_environment() as engine, pytest.raises(EngineError):
+        run_container(engine, goes_on, lambda *_: own_engine.kill())
+    own_engine.start()
+    with Engine.from_environment() as engine:
+        state = engine.client.inspect_container(goes_on.name)["State"]
+    assert (state["Running"], state["ExitCode"]) == (False, 137)
+    assert not (goes_on.data / "out" / "ended").exists(), "the next attempt would do all of its work again"
     gc.collect()
