@@ -32,7 +32,7 @@ check: setup ## lint, format, types
 test: check ## the tests; sets up what is missing first
 	@scripts/ensure_registry.sh >/dev/null
 	@scripts/ensure_postgres.sh >/dev/null
-	@$(PYTHON) -m pytest -n 2 -m "not airflow and not thorough"
+	@$(PYTHON) -m pytest -n 3 -m "not airflow and not thorough"
 	@$(PYTHON) -m pytest -m "airflow and not thorough"
 
 thorough: setup ## the tests that make test leaves out because they take long
