@@ -134,7 +134,7 @@ def test_a_job_may_end_with_a_warning_in_place_of_an_error(running: Running, api
     assert done["result"]["output"] == {}
 
 
-@pytest.mark.rules("LC-85", "LC-86")
+@pytest.mark.rules("LC-10", "LC-85", "LC-86")
 def test_a_job_that_runs_is_terminated_with_its_container_and_its_children(running: Running, api: ApiServer) -> None:
     sleeping = {"parameters": {"script": "import time; print('here'); time.sleep(600)"}}
     # Its rows have tasks of their own: Airflow itself would show the run as one that went well.

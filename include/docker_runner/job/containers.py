@@ -93,7 +93,7 @@ def start_stage(
     Returns:
         As of :func:`start_container`.
     """
-    spec = _spec(run, environment=environment, tools=tools, attempt=attempt)
+    spec = spec_of(run, environment=environment, tools=tools, attempt=attempt)
     write_secret(run.data.config_file, config)
     hand_over(spec.user, run.data.root.parent)
     return start_container(tools.engine, spec, log, listen=True)
@@ -120,7 +120,7 @@ def finish_stage(
         ApplicationError: any other failure (CT-33).
     """
     stage = run.stage
-    spec = _spec(run, environment={}, tools=tools)
+    spec = spec_of(run, environment={}, tools=tools)
     if spec.user is None:
         take_over(spec, tools.engine)
     usage = _usage(run, tools, redactor=redactor) if stage.is_main else _Usage()
@@ -165,7 +165,7 @@ def start_and_wait(
         on_line: called with every line that it writes.
         tail_characters: how much of the end of each output is kept.
     """
-    spec = _spec(run, environment=environment, tools=tools)
+    spec = spec_of(run, environment=environment, tools=tools)
     write_secret(run.data.config_file, config)
     hand_over(spec.user, run.data.root.parent)
     try:
@@ -299,7 +299,8 @@ def container_name(stage: Stage, job: Job, row: JobDefinition, *, installation: 
     return re.sub(r"[^a-zA-Z0-9_.-]+", "-", "-".join(parts)).strip("-.")
 
 
-def _spec(run: StageRun, *, environment: dict[str, str], tools: Tools, attempt: str = "") -> ContainerSpec:
+def spec_of(run: StageRun, *, environment: dict[str, str], tools: Tools, attempt: str = "") -> ContainerSpec:
+    """The container of an image, with what features of its component change (CD-50..CD-52)."""
     stage, row, settings = run.stage, run.row, tools.settings
     memory, cpus = size_limits(stage, row)
     name = container_name(stage, run.job, row, installation=settings.installation)

@@ -19,8 +19,9 @@ from docker_runner.job.workspace import Workspace
 from docker_runner.storage.events import Event, EventSource, EventType, new_event
 from docker_runner.storage.tokens import Token
 
-_FINISHED = "Component processing finished."
-_NOTHING = "No configurations executed."
+FINISHED = "Component processing finished."
+NOTHING = "No configurations executed."
+"""The end of a job that went well, and of one whose rows are all disabled (LC-7)."""
 _WORDS = {
     Kind.PULL_IMAGES: "Images are ready.",
     Kind.LOAD_TABLES: "Input tables were loaded.",
@@ -120,7 +121,7 @@ def _end_of_job(workspace: Workspace, problem: str) -> Iterator[Event]:
         began = (workspace.folder / "job.json").stat().st_mtime
     except (ApplicationError, OSError):
         return  # It is not known any more what ran.
-    kind, message = (EventType.ERROR, problem) if problem else (EventType.SUCCESS, _FINISHED if job.rows else _NOTHING)
+    kind, message = (EventType.ERROR, problem) if problem else (EventType.SUCCESS, FINISHED if job.rows else NOTHING)
     yield new_event(source_of(job, None), kind, shorten(message), seconds=max(0.0, time.time() - began))
 
 

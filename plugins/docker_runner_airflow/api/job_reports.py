@@ -112,6 +112,11 @@ class Reports:
         return self.steps.get(("", CREATE_WORKSPACE.name), {})
 
     @property
+    def ran_nothing(self) -> bool:
+        """Whether there was nothing to run: all rows are disabled (LC-7)."""
+        return self._created.get("rows") == []
+
+    @property
     def config_version(self) -> str | None:
         """The version of the configuration that ran."""
         return self._created.get("version") or None

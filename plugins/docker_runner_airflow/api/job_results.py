@@ -11,9 +11,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 from docker_runner.errors import RunnerError
+from docker_runner.job.job_events import FINISHED, NOTHING
 from docker_runner.storage import open_ledger
 from docker_runner.storage.events import Event, EventQuery, EventType
-from docker_runner_airflow.api.job_reports import KEYS, Failure, Reports
+from docker_runner_airflow.api.job_reports import KEYS, Reports
 from docker_runner_airflow.api.job_status import Status
 
 if TYPE_CHECKING:
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from docker_runner_airflow.api.job_documents import RunRecord
 
 LOG = logging.getLogger("docker_runner.api")
-FINISHED = "Component processing finished."
 _MOST_EVENTS = 5_000
 # Clocks of machines differ; whatever else is found is older than what counts.
 _CLOCKS_DIFFER = timedelta(minutes=1)
@@ -108,15 +108,14 @@ def result_of(status: Status, reports: Reports, tasks: Sequence[tuple[str, str]]
     failure = reports.failure if status in (Status.ERROR, Status.WARNING) else None
     output = {"tables": reports.output_tables(), "files": reports.output_files()}
     result = JobResult(
-        message=_message(status, failure, tasks),
+        message=_message(status, reports, tasks),
         config_version=reports.config_version,
         images=reports.images(),
         input={"tables": reports.input_tables()},
         variables=reports.variables,
     )
     if failure:
-        event_id = failure.event_id if failure.kind == "application" else None
-        result.error = ErrorOfJob(type=failure.kind, exceptionId=event_id)
+        result.error = ErrorOfJob(type=failure.kind, exceptionId=failure.event_id)
     elif status in (Status.ERROR, Status.WARNING):
         result.error = ErrorOfJob(type="application")
     if status is Status.SUCCESS:
@@ -129,14 +128,14 @@ def result_of(status: Status, reports: Reports, tasks: Sequence[tuple[str, str]]
     return result
 
 
-def _message(status: Status, failure: Failure | None, tasks: Sequence[tuple[str, str]]) -> str:
+def _message(status: Status, reports: Reports, tasks: Sequence[tuple[str, str]]) -> str:
     if status is Status.SUCCESS:
-        return FINISHED
+        return NOTHING if reports.ran_nothing else FINISHED
     if status is Status.CANCELLED:
         return "The job was cancelled before it began."
     if status is Status.TERMINATED:
         return "The job was terminated."
-    if failure:
-        return failure.message
+    if reports.failure:
+        return reports.failure.message
     bad = [task for task, state in tasks if state in _BAD_TASKS]
     return f"The job failed: see the log of {', '.join(bad[:5])}." if bad else "The job failed: see its run in Airflow."

@@ -252,7 +252,7 @@ def test_of_runs_with_one_id_no_one_takes_the_children_of_another(session: Sessi
     assert _children(session, first, dags) == []
 
 
-@pytest.mark.rules("API-55", "LC-86")
+@pytest.mark.rules("API-55", "LC-9", "LC-86")
 def test_a_document_shows_what_was_asked_for_and_no_secret(session: Session, installation: Installation) -> None:
     from airflow.models import DagRun
 
@@ -284,6 +284,7 @@ def test_a_document_shows_what_was_asked_for_and_no_secret(session: Session, ins
         "parallelism": "5", "type": "standard",
     }  # fmt: skip
     assert {name: document[name] for name in expected} == expected
+    assert document["metrics"]["backend"] == expected["backend"]
     assert document["airflow"]["url"].endswith(f"/dags/{JOBS_DAG}/runs/{run_id}")
     assert document["url"].endswith(f"/docker-runner/jobs/{document['id']}")
     assert document["url"].startswith("http")

@@ -44,6 +44,7 @@ def schedule(installation: Installation, name: str, *schedules: dict[str, Any]) 
         (folder / "config.json").write_text(json.dumps({"schedule": content}))
 
 
+@pytest.mark.rules("LC-33")
 def test_a_configuration_has_only_the_tasks_that_it_needs(installation: Installation) -> None:
     installation.configuration("plain", {})
     processors = {"before": [PROCESSOR], "after": [PROCESSOR, PROCESSOR]}

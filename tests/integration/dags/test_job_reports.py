@@ -85,7 +85,7 @@ def reports(xcoms: Any, events: Any = ()) -> Any:
     return Reports.of(xcoms, events)
 
 
-@pytest.mark.rules("LC-8", "US-4", "OM-78", "VR-12")
+@pytest.mark.rules("LC-8", "LC-9", "US-4", "OM-78", "VR-12")
 @pytest.mark.parametrize("told", [of_tasks, of_one_task])
 def test_a_job_of_many_tasks_and_one_of_a_single_task_have_the_same_result(told: Any) -> None:
     found = reports(told(ROWS))
@@ -110,7 +110,7 @@ def test_a_job_of_many_tasks_and_one_of_a_single_task_have_the_same_result(told:
     assert found.failure is None
 
 
-@pytest.mark.rules("LC-8", "US-2")
+@pytest.mark.rules("LC-8", "LC-9", "LC-38", "US-2")
 @pytest.mark.parametrize("told", [of_tasks(ROWS[:1]), of_one_task(ROWS[:1], key="done"), []])
 def test_of_a_job_that_failed_what_had_been_done_is_known(told: Any) -> None:
     from docker_runner_airflow.api.job_results import result_of
@@ -127,7 +127,11 @@ def test_of_a_job_that_failed_what_had_been_done_is_known(told: Any) -> None:
     assert result is not None
     assert [table["id"] for table in result.output["tables"]] == ["out.c-x.a b"]
     assert len(result.images) == 1
+    assert [table["id"] for table in result.input["tables"]] == ["in.c-x.a b"]
     assert "files" not in result.input
+    assert found.moved_bytes() == {
+        "inputTablesBytesSum": 10, "inputFilesBytesSum": 100, "outputTablesBytesSum": 7, "outputFilesBytesSum": 1000
+    }  # fmt: skip
     assert found.usage() == [{"metric": "a b", "value": 1}, {"metric": "z", "value": 9}]
     assert (found.failure.message, found.failure.kind) == ("The component's words.", "user")
 
@@ -158,12 +162,12 @@ def test_rows_whose_tasks_would_have_one_name_are_told_apart() -> None:
     assert len(found.input_files()) == 2
 
 
-@pytest.mark.rules("LC-8", "LC-85")
+@pytest.mark.rules("LC-6", "LC-8", "LC-85")
 @pytest.mark.parametrize(
     ("status", "kind", "expected"),
     [
         ("success", None, ("Component processing finished.", None, None)),
-        ("error", "user", ("Its words.", "user", None)),
+        ("error", "user", ("Its words.", "user", "id")),
         ("warning", "application", ("Its words.", "application", "id")),
         ("error", None, ("The job failed: see the log of run_job.", "application", None)),
         ("terminated", "user", ("The job was terminated.", None, None)),
@@ -182,3 +186,15 @@ def test_a_result_has_the_message_of_what_became_of_the_job(status: str, kind: s
     if shown:
         assert shown == events[0].id
     assert result_of(Status.PROCESSING, reports([]), []) is None
+
+
+@pytest.mark.rules("LC-7")
+def test_a_job_without_a_row_to_run_says_that_nothing_was_executed() -> None:
+    from docker_runner_airflow.api.job_results import result_of
+    from docker_runner_airflow.api.job_status import Status
+
+    for rows, message in (([], "No configurations executed."), ([""], "Component processing finished.")):
+        created = reports([("create_workspace", "return_value", {**CREATED, "rows": rows})])
+        result = result_of(Status.SUCCESS, created, [])
+        assert result is not None
+        assert result.message == message

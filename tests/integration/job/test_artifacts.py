@@ -97,7 +97,7 @@ def test_a_branch_sees_only_its_own(installation: Installation) -> None:
     assert [file.tags[1] for file in installation.files("artifact")] == ["branchId-default", "branchId-dev"]
 
 
-@pytest.mark.rules("AR-6", "ST-10", "D6")
+@pytest.mark.rules("AR-6", "ST-10", "D6", "LC-51")
 @pytest.mark.parametrize("ending", ["raise SystemExit(1)", "open('/data/out/tables/lost.manifest', 'w').write('{}')"])
 def test_a_row_that_fails_leaves_no_artifacts(installation: Installation, ending: str) -> None:
     installation.script("model", LEAVE + ending, storage={"output": {"default_bucket": "out.c-main"}})

@@ -13,6 +13,7 @@ from tests.installation import SCRIPT, Installation
 
 from docker_runner.errors import StorageError
 from docker_runner.job.event_log import MOST, EventLog, store_left_events
+from docker_runner.job.run import run_job
 from docker_runner.job.steps import clean_up, create_workspace
 from docker_runner.job.workspace import Workspace
 from docker_runner.storage import open_ledger
@@ -79,6 +80,14 @@ def test_a_run_of_rows_tells_its_way_from_the_command_line_to_the_end(installati
     shown = installation.command("storage", "events", "--run", found[0].source.run_id, "--type", "error").stdout
     assert shown.count("hm, odd") == 2
     assert "working" not in shown
+
+
+@pytest.mark.engine
+@pytest.mark.rules("LC-7", "RW-7")
+def test_a_run_whose_rows_are_all_disabled_goes_well_and_says_so(installation: Installation) -> None:
+    installation.configuration("off", {}, rows={"a": {}}, disabled_rows=("a",))
+    run_job(installation.job("off"), installation.tools())
+    assert told(events(installation))[-1] == ("success", "No configurations executed.")
 
 
 @pytest.mark.engine

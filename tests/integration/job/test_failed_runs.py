@@ -75,15 +75,16 @@ def test_in_a_run_that_goes_well_it_changes_nothing(installation: Installation) 
     assert "unload_always" not in result.manifests
 
 
-@pytest.mark.rules("LC-47", "LC-48")
+@pytest.mark.rules("LC-47", "LC-48", "LC-50")
 @pytest.mark.parametrize(
     ("ending", "nodes", "error"),
     [
         ("sys.exit(3)", {}, ApplicationError),
         ("time.sleep(60)", {"runtime": {"process_timeout": 2}}, UserError),
+        ("open('/data/out/state.json', 'w').write('{')", {}, ConfigurationError),
     ],
 )
-def test_a_crash_and_a_timeout_leave_the_log_too(
+def test_a_crash_a_timeout_and_a_wrong_state_leave_the_log_too(
     installation: Installation, ending: str, nodes: dict[str, Any], error: type[Exception]
 ) -> None:
     installation.script("ends", WRITE + ending, storage={"output": OUTPUT}, **nodes)
@@ -150,7 +151,7 @@ def test_a_manifest_that_is_alone_or_unreadable_keeps_everything_out(installatio
     assert [line for line in installation.lines if "could not be stored" in line and "manifest" in line]
 
 
-@pytest.mark.rules("LC-37", "LC-44", "LC-45")
+@pytest.mark.rules("LC-33", "LC-37", "LC-44", "LC-45")
 def test_before_an_image_has_run_there_is_nothing_to_store(installation: Installation) -> None:
     storage = {"input": {"tables": [{"source": "in.c-main.nothing"}]}, "output": OUTPUT}
     installation.script("input", WRITE, storage=storage)
@@ -159,7 +160,7 @@ def test_before_an_image_has_run_there_is_nothing_to_store(installation: Install
     assert installation.tables() == []
 
 
-@pytest.mark.rules("LC-25", "LC-36", "OM-100")
+@pytest.mark.rules("LC-25", "LC-27", "LC-36", "OM-100")
 def test_only_the_row_that_failed_leaves_its_log(installation: Installation) -> None:
     def row(name: str, ending: str = "") -> dict[str, Any]:
         return {

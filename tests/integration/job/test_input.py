@@ -132,7 +132,7 @@ def test_processed_files_are_marked_when_the_run_succeeds(installation: Installa
     assert "All files were fetched." in installation.lines
 
 
-@pytest.mark.rules("BR-3", "BR-6", "BR-7", "BR-9", "BR-11", "IF-15", "DF-22")
+@pytest.mark.rules("BR-3", "BR-6", "BR-7", "BR-9", "BR-11", "IF-15", "DF-22", "CD-55")
 def test_a_branch_reads_what_is_its_own_and_the_rest_from_production(
     installation: Installation, tmp_path: Path
 ) -> None:

@@ -85,7 +85,7 @@ def test_a_component_that_runs_too_long_is_stopped(installation: Installation) -
     assert left_behind(installation) == []
 
 
-@pytest.mark.rules("IG-6", "LC-45")
+@pytest.mark.rules("IG-6", "LC-33", "LC-45")
 def test_a_missing_image_is_named_before_any_container_runs(installation: Installation) -> None:
     definition = {"type": "dockerhub", "uri": "nowhere/absent", "tag": "7", "pull_policy": "never"}
     installation.component("test.absent", {"definition": definition})
@@ -173,6 +173,21 @@ def test_rows_run_in_order_and_a_failed_row_stops_the_rows_after_it(installation
     assert installation.rows("out.c-main.r") == [{"n": "1"}]
     installation.run("rows", rows=["d", "c"])
     assert installation.rows("out.c-main.r") == [{"n": "1"}, {"n": "3"}, {"n": "4"}]
+
+
+@pytest.mark.rules("LC-28")
+def test_what_a_row_has_stored_is_there_for_the_next_one(installation: Installation) -> None:
+    write = "open('/data/out/tables/r.csv', 'w').write('n\\n1\\n')"
+    output = {"tables": [{"source": "r.csv", "destination": "out.c-main.r"}]}
+    tables = [{"source": "out.c-main.r", "destination": "r.csv"}]
+    rows = {
+        "a": {"parameters": {"script": write}, "storage": {"output": output}},
+        "b": {"parameters": {"script": "print(open('/data/in/tables/r.csv').read())"},
+              "storage": {"input": {"tables": tables}}},
+    }  # fmt: skip
+    installation.configuration("rows", {}, rows=rows)
+    installation.run("rows")
+    assert '"1"' in installation.lines
 
 
 @pytest.mark.rules("LC-60", "LC-62", "LC-63", "LC-64")

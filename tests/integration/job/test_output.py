@@ -157,7 +157,7 @@ def test_output_variables_are_shown_without_secrets(installation: Installation) 
     assert installation.run("none").manifests["unload_output"]["variables"] == {}
 
 
-@pytest.mark.rules("LC-34", "OM-82", "OM-81")
+@pytest.mark.rules("LC-27", "LC-34", "OM-82", "OM-81")
 def test_files_tables_and_state_appear_together(installation: Installation) -> None:
     more = "open('/data/out/files/f.txt', 'w').write('')\njson.dump({'n': 1}, open('/data/out/state.json', 'w'))\n"
     output = {"default_bucket": "out.c-main"}
@@ -176,7 +176,7 @@ def test_files_tables_and_state_appear_together(installation: Installation) -> N
     assert installation.tables() == ["out.c-main.t"]
 
 
-@pytest.mark.rules("OM-97")
+@pytest.mark.rules("OM-97", "CD-59")
 def test_with_the_older_feature_new_tables_are_typed_by_their_metadata(installation: Installation) -> None:
     hints = {"id": [{"key": "KBC.datatype.basetype", "value": "INTEGER"}]}
     text = script("1,x\n", {"columns": ["id", "v"], "column_metadata": hints})

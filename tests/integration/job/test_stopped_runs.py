@@ -28,7 +28,7 @@ def running(name: str) -> list[str]:
         client.close()
 
 
-@pytest.mark.rules("CT-9", "LC-39")
+@pytest.mark.rules("CT-9", "LC-10", "LC-39")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_run_that_is_told_to_end_leaves_no_container_and_no_secret_behind(
     installation: Installation, number: signal.Signals

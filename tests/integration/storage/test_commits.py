@@ -100,7 +100,7 @@ def test_at_most_a_hundred_files_are_found_unless_more_are_asked_for(lake: Stora
     assert len(lake.files(FileQuery(limit=200))) == 102
 
 
-@pytest.mark.rules("OM-76")
+@pytest.mark.rules("OM-76", "LC-55")
 def test_a_storage_that_cannot_write_is_no_error_of_the_user(lake: Storage, csv_file: Path, tmp_path: Path) -> None:
     shutil.rmtree(tmp_path / "lake" / "tables", ignore_errors=True)
     (tmp_path / "lake" / "tables").write_text("a file where a folder should be")

@@ -74,7 +74,7 @@ def test_without_a_configuration_its_id_is_a_hash_of_the_parameters() -> None:
     assert config_id({"a": 1, "b": 2}) == config_id({"b": 2, "a": 1}) != config_id({"a": 1})
 
 
-@pytest.mark.rules("EV-11")
+@pytest.mark.rules("EV-11", "CD-59")
 @pytest.mark.parametrize(("features", "told"), [((), None), (("new-native-types",), "hints")])
 def test_data_type_support_is_told_where_tables_are_typed(features: tuple[str, ...], told: str | None) -> None:
     variables = variables_of(component(), replace(IDENTITY, features=features), data_type_support="hints")

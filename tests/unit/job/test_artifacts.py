@@ -300,7 +300,7 @@ def test_what_a_component_leaves_is_put_aside_as_it_is_at_that_moment(
     assert [item.name for item in kept_uploads(folders)] == ["artifacts.tar.gz"]
 
 
-@pytest.mark.rules("AR-6")
+@pytest.mark.rules("AR-6", "LC-51")
 @pytest.mark.parametrize("packed", [True, False])
 def test_what_is_too_large_is_a_warning(
     row_of: Callable[..., JobDefinition],
@@ -320,7 +320,7 @@ def test_what_is_too_large_is_a_warning(
     assert [path for path in folders.folder.rglob("artifacts-kept/*/**/*") if path.is_file()] == []
 
 
-@pytest.mark.rules("AR-6")
+@pytest.mark.rules("AR-6", "LC-51")
 def test_a_component_may_remove_the_folders_and_leave_odd_names(
     row_of: Callable[..., JobDefinition],
     data: DataFolder,

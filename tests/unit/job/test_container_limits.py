@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,9 +20,12 @@ from docker_runner.job.containers import (
     job_labels,
     judge_stage,
     size_limits,
+    spec_of,
     time_limit,
 )
 from docker_runner.job.definition import JobDefinition
+from docker_runner.job.tools import Tools
+from docker_runner.settings import Settings
 
 
 def resolved(built: ProjectBuilder, runtime: dict[str, Any], **data: Any) -> JobDefinition:
@@ -102,6 +106,27 @@ def test_a_processor_keeps_its_own_time_limit(built: ProjectBuilder) -> None:
     built.configuration({"runtime": {"process_timeout": 60}, "processors": {"before": [item]}})
     (row,) = built.job().rows
     assert [time_limit(stage, row) for stage in row.stages] == [9, 60]
+
+
+@pytest.mark.rules("CD-13", "CD-50", "CD-51", "CD-52", "CT-6", "CT-7")
+def test_features_of_a_component_change_its_container(built: ProjectBuilder, tmp_path: Path) -> None:
+    settings = Settings.from_environment({"DOCKER_RUNNER_HOME": str(tmp_path)})
+    tools = Tools(settings, connect=lambda: SimpleNamespace(cpus=4))  # type: ignore[arg-type,return-value]
+    image = PreparedImage("vendor/image:1", "sha256:1")
+
+    def changed(*features: str) -> tuple[Any, ...]:
+        built.component(memory="64m", network="none", root={"features": list(features)})
+        job = built.job()
+        run = StageRun(job.rows[0].main, job, job.rows[0], DataFolder(tmp_path), tmp_path, image)
+        spec = spec_of(run, environment={}, tools=tools)
+        assert (spec.memory_bytes, spec.network) == (64_000_000, "none")
+        return spec.user is None, spec.memory_swap_bytes, dict(spec.sysctls)
+
+    built.configuration()
+    assert changed() == (False, None, {})
+    assert changed("container-root-user") == (True, None, {})
+    assert changed("no-swap") == (False, 64_000_000, {})
+    assert changed("container-tcpkeepalive-60s-override") == (False, None, {"net.ipv4.tcp_keepalive_time": "60"})
 
 
 @pytest.mark.rules("CT-2", "CT-3")

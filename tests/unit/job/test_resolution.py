@@ -288,6 +288,9 @@ def test_an_unknown_component_or_configuration_is_told_before_anything_runs(buil
         built.job(component_id="nope")
     with pytest.raises(NotFoundError, match=r"no configuration vendor\.ex-foo/nope"):
         built.job(config_id="nope")
+    built.component(memory="much")
+    with pytest.raises(ConfigurationError, match=r"vendor\.ex-foo\.json:1: data\.memory: "):
+        built.job(config_id="nope")
 
 
 @pytest.mark.rules("EN-9", "EN-10")

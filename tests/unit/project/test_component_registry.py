@@ -62,7 +62,11 @@ def test_a_definition_under_another_name_is_refused(built: ProjectBuilder) -> No
 
 @pytest.mark.rules("CD-26", "CD-32")
 def test_unknown_keys_of_a_definition_are_ignored() -> None:
-    found = component(flavour=1, vendor={"contact": 1}, staging_storage={"other": "x"}, root={"uiOptions": []})
+    image = {"type": "dockerhub", "uri": "vendor/foo", "flavour": 1}
+    found = component(
+        definition=image, flavour=1, vendor={"contact": 1}, staging_storage={"other": "x"}, logging={"colour": 1},
+        root={"uiOptions": []},
+    )  # fmt: skip
     assert found.reads_storage
 
 

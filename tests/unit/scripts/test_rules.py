@@ -81,7 +81,7 @@ def test_the_cases_of_a_parametrized_test_are_one_claim(tmp_path: Path) -> None:
     "section",
     [
         *("CF", "RW", "VR", "SC", "ST", "DF", "EV", "IM", "IF", "OM", "OF", "US", "AR", "PR", "CT", "IG", "LG"),
-        *("AU", "EN", "API", "BR"),
+        *("AU", "EN", "API", "BR", "LC", "CD", "TV"),
     ],
 )
 def test_the_contract_has_every_section_and_every_line_says_something(section: str) -> None:
