@@ -253,4 +253,11 @@ def described(job: Job, *, selected: Sequence[str]) -> dict[str, Any]:
         "rows": list(selected),
         "images": list(job.images()),
         "variables": variables,
+        "backend": _backend_of(first) if first else {},
     }
+
+
+def _backend_of(row: JobDefinition) -> dict[str, str]:
+    """Size of the containers and context of the backend, as the job's metrics tell them (LC-9)."""
+    backend = (row.configuration.get("runtime") or {}).get("backend") or {}
+    return {"type": str(backend.get("type") or "small"), "context": str(backend.get("context") or "")}

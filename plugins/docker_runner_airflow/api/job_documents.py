@@ -27,6 +27,7 @@ from docker_runner_airflow.api.job_models import (
     VariableOfJob,
     VariablesOfJob,
 )
+from docker_runner_airflow.api.job_reports import Reports
 from docker_runner_airflow.api.job_results import read_reports, result_of
 from docker_runner_airflow.api.job_status import Status, on_error, status_of
 from docker_runner_airflow.api.own_dags import OwnDags
@@ -78,8 +79,21 @@ def job_document(session: Session, run: RunRecord, request: Request) -> JobDocum
         variable_values_data=VariablesOfJob(values=_variables(conf)),
         result=result,
         usage_data=reports.usage(),
-        metrics=Metrics(storage=reports.moved_bytes(), backend=summary.backend),
+        metrics=metrics_of(reports, summary.backend),
     )
+
+
+def metrics_of(reports: Reports, asked: BackendOfJob) -> Metrics:
+    """How much a job has moved, and what it ran on (LC-9).
+
+    Args:
+        reports: what its steps told.
+        asked: size and context that the job was asked for, which count until it is known what it runs on.
+    """
+    ran = reports.backend
+    size = ran.get("type")
+    backend = BackendOfJob(type=size, container_type=size, context=ran.get("context") or None) if size else asked
+    return Metrics(storage=reports.moved_bytes(), backend=backend)
 
 
 def job_summary(run: RunRecord, note: str, request: Request) -> JobSummary:

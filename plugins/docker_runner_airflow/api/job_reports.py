@@ -117,6 +117,11 @@ class Reports:
         return self._created.get("rows") == []
 
     @property
+    def backend(self) -> Report:
+        """Size and context of the backend of the first row (LC-9); empty as long as they are not known."""
+        return self._created.get("backend") or {}
+
+    @property
     def config_version(self) -> str | None:
         """The version of the configuration that ran."""
         return self._created.get("version") or None

@@ -110,6 +110,17 @@ def test_a_job_of_many_tasks_and_one_of_a_single_task_have_the_same_result(told:
     assert found.failure is None
 
 
+@pytest.mark.rules("LC-9")
+def test_metrics_tell_what_a_job_ran_on_and_until_then_what_was_asked_for() -> None:
+    from docker_runner_airflow.api.job_documents import metrics_of
+    from docker_runner_airflow.api.job_models import BackendOfJob
+
+    asked = BackendOfJob(type="large", container_type="large", context="asked")
+    created = reports([("create_workspace", "return_value", {"backend": {"type": "small", "context": ""}})])
+    assert metrics_of(reports([]), asked).backend == asked
+    assert metrics_of(created, asked).backend == BackendOfJob(type="small", container_type="small", context=None)
+
+
 @pytest.mark.rules("LC-8", "LC-9", "LC-38", "US-2")
 @pytest.mark.parametrize("told", [of_tasks(ROWS[:1]), of_one_task(ROWS[:1], key="done"), []])
 def test_of_a_job_that_failed_what_had_been_done_is_known(told: Any) -> None:

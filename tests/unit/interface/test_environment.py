@@ -75,7 +75,9 @@ def test_without_a_configuration_its_id_is_a_hash_of_the_parameters() -> None:
 
 
 @pytest.mark.rules("EV-11", "CD-59")
-@pytest.mark.parametrize(("features", "told"), [((), None), (("new-native-types",), "hints")])
+@pytest.mark.parametrize(
+    ("features", "told"), [((), None), (("native-types",), None), (("new-native-types",), "hints")]
+)
 def test_data_type_support_is_told_where_tables_are_typed(features: tuple[str, ...], told: str | None) -> None:
     variables = variables_of(component(), replace(IDENTITY, features=features), data_type_support="hints")
     assert variables.get("KBC_DATA_TYPE_SUPPORT") == told

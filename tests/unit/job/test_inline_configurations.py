@@ -9,7 +9,7 @@ from tests.builders import ProjectBuilder, write
 
 from docker_runner.errors import ConfigurationError, NotFoundError, UserError
 from docker_runner.job.definition import Job, JobDefinition
-from docker_runner.job.resolution import JobRequest
+from docker_runner.job.resolution import JobRequest, described
 from docker_runner.job.run import only_run
 from docker_runner.job.tools import Tools
 from docker_runner.project.variables import VariableValues
@@ -138,12 +138,15 @@ def test_each_key_of_the_backend_is_that_of_the_job_then_of_the_request_then_of_
     assert only(built.job(request)).configuration["runtime"]["backend"] == used
 
 
-@pytest.mark.rules("RW-11")
+@pytest.mark.rules("RW-11", "LC-9")
 def test_a_row_overrides_the_backend_of_the_job(built: ProjectBuilder) -> None:
     rows = {"a": {"runtime": {"backend": {"type": "large"}}}, "b": {}}
     built.configuration({"runtime": {"backend": {"type": "small"}}}, rows=rows)
     job = built.job(JobRequest.from_params({"backend": {"type": "medium"}}))
     assert [row.configuration["runtime"]["backend"]["type"] for row in job.rows] == ["large", "medium"]
+    assert described(job, selected=[])["backend"] == {"type": "large", "context": ""}
+    built.configuration({"runtime": {"backend": {"context": "wlm"}}}, config_id="plain")
+    assert described(built.job(config_id="plain"), selected=[])["backend"] == {"type": "small", "context": "wlm"}
 
 
 @pytest.mark.rules("LC-84", "LC-80", "LC-21")
