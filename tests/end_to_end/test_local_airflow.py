@@ -184,6 +184,7 @@ def test_a_scheduler_that_dies_is_replaced(airflow: LocalAirflow) -> None:
     assert run_and_follow(airflow, "chain", timeout=60).succeeded
 
 
+@pytest.mark.thorough
 def test_after_a_crash_everything_is_cleared_and_started_again_by_whoever_comes_first(airflow: LocalAirflow) -> None:
     crashed = airflow.status().pid
     os.kill(crashed, signal.SIGKILL)

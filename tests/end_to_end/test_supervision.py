@@ -106,6 +106,7 @@ def test_what_is_stored_of_a_waiting_container_holds_no_secret(running: Running)
 
 
 @pytest.mark.rules("LC-46", "CT-32")
+@pytest.mark.thorough
 def test_a_component_that_fails_after_long_gives_its_message(running: Running) -> None:
     script = "import sys, time; time.sleep(12); print('No such account.', file=sys.stderr); sys.exit(1)"
     running.installation.script("fails-late", script)
