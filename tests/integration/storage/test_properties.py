@@ -97,6 +97,7 @@ def test_without_enclosure_every_character_but_delimiter_and_line_ends_is_text(
     assert sorted(read_csv(tmp_path / "out.csv")[1:]) == sorted(map(list, records))
 
 
+@pytest.mark.thorough
 @pytest.mark.rules("OM-77", "IM-36")
 def test_a_text_of_many_megabytes_survives_load_export_load(lake: Storage, tmp_path: Path) -> None:
     long = 'x"é\n' * 9_000_000  # more than DuckDB's buffer
