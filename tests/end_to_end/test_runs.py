@@ -210,6 +210,7 @@ def test_a_run_that_a_person_marks_as_failed_stops_its_container_and_stays_faile
     assert running.wait(dag, run).state == "failed"
 
 
+@pytest.mark.thorough
 def test_a_killed_worker_loses_nothing_and_leaves_nothing_behind(running: Running) -> None:
     script = "import time; time.sleep(4); open('/data/out/tables/r.csv', 'w').write('n\\n1\\n')"
     output = {"tables": [{"source": "r.csv", "destination": "out.c-main.survived", "incremental": True}]}

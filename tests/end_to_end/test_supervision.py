@@ -92,6 +92,7 @@ def test_a_long_run_holds_no_worker_and_its_log_is_live_and_whole(running: Runni
     assert running.installation.workspaces == []
 
 
+@pytest.mark.thorough
 def test_what_is_stored_of_a_waiting_container_holds_no_secret(running: Running) -> None:
     import sqlite3
 
@@ -150,6 +151,7 @@ def test_marking_a_task_as_failed_stops_its_container_with_grace(running: Runnin
     assert running.installation.workspaces == []
 
 
+@pytest.mark.thorough
 def test_clearing_a_task_that_waits_stops_its_container_and_starts_another(running: Running) -> None:
     configure(running, "cleared-early", ticks=30)
     dag, run = running.trigger("cleared-early")
