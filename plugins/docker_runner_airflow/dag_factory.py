@@ -49,7 +49,9 @@ def build_dags(settings: Settings | None = None, *, shard: int | None = None) ->
     settings = settings or Settings.from_environment()
     wanted = get_parsing_context().dag_id
     with _nothing_collected():
-        project, registry = Project(settings.project, branch=settings.branch), CachedRegistry(settings)
+        # A task's DAG was made before, by the DAG processor, from the whole project.
+        project = Project(settings.project, branch=settings.branch, was_read=wanted is not None)
+        registry = CachedRegistry(settings)
         return {
             name: _dag_or_error(name, keys, project=project, registry=registry)
             for name, keys in _wanted(project, wanted, shard).items()

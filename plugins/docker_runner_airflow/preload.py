@@ -15,6 +15,7 @@ import docker
 import duckdb
 import filelock
 import jsonschema
+import msgspec
 import pendulum
 import pystache
 import requests

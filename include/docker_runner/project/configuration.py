@@ -27,7 +27,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from docker_runner.documents import lines_shown, read_object
+from docker_runner.documents import lines_shown, read_object, read_object_again
 from docker_runner.errors import ConfigurationError, NotFoundError
 from docker_runner.project.blocks import with_code
 from docker_runner.project.branches import branch_of_folder, branch_of_manifest
@@ -108,6 +108,8 @@ class Project:
     Args:
         folder: the project directory.
         branch: path or id of the branch to read; empty for the default branch.
+        was_read: somebody has read this manifest to the letter before. Each task of Airflow reads it again and need
+            not look for keys that stand in it twice, which takes longest.
 
     Raises:
         NotFoundError: there is no such directory.
@@ -115,12 +117,13 @@ class Project:
     """
 
     @lines_shown()
-    def __init__(self, folder: Path, *, branch: str = "") -> None:
+    def __init__(self, folder: Path, *, branch: str = "", was_read: bool = False) -> None:
         self.folder = folder
         if not folder.is_dir():
             raise NotFoundError(f"There is no project directory {folder}; DOCKER_RUNNER_PROJECT names the one to use.")
         self._manifest_file = folder / ".keboola" / "manifest.json"
-        self._manifest = read_object(self._manifest_file, "project-manifest") if self._manifest_file.exists() else None
+        read = read_object_again if was_read else read_object
+        self._manifest = read(self._manifest_file, "project-manifest") if self._manifest_file.exists() else None
         if self._manifest is None:
             self.branch = branch_of_folder(folder, branch)
         else:

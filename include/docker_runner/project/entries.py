@@ -246,9 +246,13 @@ def _parent(item: Any) -> Key | None:
 
 
 def _relation(item: Mapping[str, Any]) -> Mapping[str, Any]:
+    # In plain steps: every task asks this of each of thousands of items.
     given = item.get("relations")
-    relations = (relation for relation in given if isinstance(relation, dict)) if isinstance(given, list) else ()
-    return next((relation for relation in relations if str(relation.get("type")) in _BELONGS_TO), {})
+    if isinstance(given, list):
+        for relation in given:
+            if isinstance(relation, dict) and str(relation.get("type")) in _BELONGS_TO:
+                return relation
+    return {}
 
 
 def _relation_types(row: Mapping[str, Any]) -> list[str]:

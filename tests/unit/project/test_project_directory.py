@@ -95,6 +95,33 @@ def test_relations_of_variables_become_their_ids_again(pulled: ProjectBuilder) -
     assert (found.configuration["variables_id"], found.configuration["variables_values_id"]) == ("201", "302")
 
 
+def test_a_manifest_that_was_read_before_is_read_in_the_same_way_but_for_keys_that_stand_in_it_twice(
+    pulled: ProjectBuilder,
+) -> None:
+    file = pulled.directory / ".keboola" / "manifest.json"
+
+    def entries(*, was_read: bool) -> list[Any]:
+        project = Project(pulled.directory, was_read=was_read)
+        return [project.id, *(project.entry(*key) for key in project.runnable())]
+
+    whole = entries(was_read=False)
+    assert entries(was_read=True) == whole
+    text = file.read_text()
+    file.write_text("\N{ZERO WIDTH NO-BREAK SPACE}" + text)
+    assert entries(was_read=True) == whole
+    file.write_text(text.replace('"version":', '"version": 1, "version":', 1))
+    assert entries(was_read=True) == whole
+    with pytest.raises(ConfigurationError, match="for a second time"):
+        entries(was_read=False)
+    for broken in (text[:-3], '{"branches": []}', "[]"):
+        file.write_text(broken)
+        with pytest.raises(ConfigurationError) as known:
+            Project(pulled.directory)
+        with pytest.raises(ConfigurationError) as again:
+            Project(pulled.directory, was_read=True)
+        assert str(again.value) == str(known.value)
+
+
 def test_without_a_manifest_folder_names_are_the_ids(built: ProjectBuilder) -> None:
     built.configuration({"parameters": {"a": 1}}, rows={"b": {}, "a": {}})
     built.variables(["v"], {"default": {"v": "x"}, "other": {"v": "y"}})
