@@ -294,7 +294,7 @@ def test_a_component_that_ends_well_because_somebody_stopped_it_has_not_done_its
 ) -> None:
     container = start(TRAP)
     _ready(engine, container)
-    stopping = threading.Timer(1.0 if watched else 0.0, subprocess.run, [["docker", "stop", container]])
+    stopping = threading.Timer(1.0 if watched else 0.0, subprocess.run, [["docker", "stop", "--time", "10", container]])
     stopping.start()
     if not watched:
         stopping.join()
@@ -309,7 +309,7 @@ def test_an_engine_whose_clock_is_ahead_tells_all_the_same_who_was_stopped(
 ) -> None:
     container = start(TRAP)
     _ready(engine, container)
-    subprocess.run(["docker", "stop", container], check=True)
+    subprocess.run(["docker", "stop", "--time", "10", container], check=True)
     real = time.time
     monkeypatch.setattr(time, "time", lambda: real() - 3600)
     with pytest.raises(ToldToEndError, match="SIGTERM"):
