@@ -26,7 +26,7 @@ from docker_runner_airflow.api.loading import load_what_calls_need
 if TYPE_CHECKING:
     from docker_runner.settings import Settings
 
-# Those of a development branch first: ``/branch/…`` must not be taken for a component of that name.
+# In each of them the calls of a branch come first: ``/branch/…`` must not be taken for a component of that name.
 ROUTERS = (
     health.router,
     run_calls.router,

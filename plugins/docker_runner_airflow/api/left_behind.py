@@ -63,18 +63,22 @@ class LeftBehind:
     def stop(self, settings: Settings) -> None:
         """Stop and remove what is there, unless somebody has begun the run anew; trouble is told in the log."""
         from airflow.utils.session import create_session
+        from sqlalchemy.exc import SQLAlchemyError
 
         from docker_runner.job.steps import clean_up
         from docker_runner.job.workspace import Workspace
 
-        with create_session(scoped=False) as session:
-            if not self.is_over(session):
-                return
+        workspace = Workspace(settings.workspaces, f"{self.dag_id}/{self.run_id}")
+        tools = airflow_tools(settings, log=LOG)
         try:
-            workspace = Workspace(settings.workspaces, f"{self.dag_id}/{self.run_id}")
-            clean_up(workspace, airflow_tools(settings, log=LOG), problem="The job was terminated.")
-        except (RunnerError, OSError) as error:
+            with create_session(scoped=False) as session:
+                if not self.is_over(session):
+                    return
+            clean_up(workspace, tools, problem="The job was terminated.")
+        except (RunnerError, OSError, SQLAlchemyError) as error:
             LOG.warning("What the terminated job %s has left is housekeeping's to remove: %s", self.run_id, error)
+        finally:
+            tools.close()
 
     def is_over(self, session: Session) -> bool:
         """Whether nobody has begun its run anew."""

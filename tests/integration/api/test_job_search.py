@@ -7,6 +7,7 @@ import re
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,6 +15,7 @@ from types import SimpleNamespace
 from typing import Any
 from uuid import uuid4
 
+import docker
 import pytest
 from airflow.models import TaskInstance
 from sqlalchemy import delete, insert, update
@@ -22,6 +24,9 @@ from tests.installation import SCRIPT, Installation
 from tests.integration.api.records import NOON, add_run, airflow_tables, holder, request_of
 from tests.servers import PASSWORD, PostgresServer
 
+from docker_runner.engine.client import Engine
+from docker_runner.job.containers import LABEL_INSTALLATION, LABEL_JOB
+from docker_runner.job.workspace import Workspace
 from docker_runner.project.dag_ids import dag_id
 from docker_runner.storage import open_ledger
 from docker_runner.storage.events import EventSource, EventType, new_event
@@ -375,6 +380,32 @@ def test_a_job_whose_container_may_have_nobody_is_looked_after(session: Session)
     assert left.is_over(session)
     session.execute(update(DagRun).values(clear_number=run.clear_number + 1))
     assert not left.is_over(session), "somebody has begun it anew"
+
+
+@pytest.mark.engine
+@pytest.mark.rules("LC-85")
+def test_a_container_that_nobody_follows_is_removed_with_its_folder_unless_its_run_was_begun_anew(
+    session: Session, installation: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_run(session, 1, dag=JOBS_DAG, state="failed", clear_number=1)
+    monkeypatch.setattr("airflow.utils.session.create_session", lambda **_: nullcontext(session))
+    settings = installation.settings
+    folder = Workspace(settings.workspaces, f"{JOBS_DAG}/run-1").folder
+    folder.mkdir(parents=True)
+    labels = {LABEL_JOB: f"{JOBS_DAG}/run-1", LABEL_INSTALLATION: settings.installation}
+    with Engine.from_environment() as engine:
+        container = engine.client.create_container("docker-runner/base", ["sleep", "600"], labels=labels)["Id"]
+        try:
+            engine.client.start(container)
+            LeftBehind(JOBS_DAG, "run-1", 0).stop(settings)
+            assert engine.client.inspect_container(container)["State"]["Running"]
+            assert folder.exists()
+            LeftBehind(JOBS_DAG, "run-1", 1).stop(settings)
+            assert engine.client.containers(all=True, filters={"id": container}) == []
+            assert not folder.exists()
+        finally:
+            with suppress(docker.errors.NotFound):
+                engine.client.remove_container(container, force=True)
 
 
 @pytest.mark.rules("LC-85")
