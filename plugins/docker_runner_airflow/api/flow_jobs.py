@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from docker_runner.project.entries import FLOW_COMPONENTS
 from docker_runner_airflow.api.errors import ApiError
+from docker_runner_airflow.api.turns import STORING
 
 if TYPE_CHECKING:
     from docker_runner.project.configuration import Project
@@ -30,7 +31,7 @@ def refuse_what_no_flow_takes(job: NewJob, caller: Caller, project: Project) -> 
         raise ApiError(400, f"There is no flow {title} among those that this Airflow runs (config names one).")
     more = {"configData": job.config_data, "rows": job.rows, **job.asked}
     given = [name for name, value in more.items() if value]
-    if given or job.mode not in ("run", "forceRun"):
+    if given or job.mode not in STORING:
         raise ApiError(400, f"The flow {title} is run as it is stored: leave out {', '.join(given) or 'the mode'}.")
     if caller.token and not caller.token.permissions.can_manage:
         raise ApiError(

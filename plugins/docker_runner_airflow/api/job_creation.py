@@ -11,7 +11,6 @@ from starlette.requests import Request
 
 from docker_runner.documents import scalar_text
 from docker_runner.errors import RunnerError
-from docker_runner.project.configuration import Project
 from docker_runner.settings import Settings
 from docker_runner_airflow.api.bodies import StrictJson
 from docker_runner_airflow.api.callers import CallerDep
@@ -19,6 +18,7 @@ from docker_runner_airflow.api.errors import ApiError, documented
 from docker_runner_airflow.api.job_bodies import JobBody
 from docker_runner_airflow.api.job_documents import job_document
 from docker_runner_airflow.api.job_models import JobDocument
+from docker_runner_airflow.api.projects import project_of
 from docker_runner_airflow.api.run_bodies import values_asked
 from docker_runner_airflow.api.run_calls import PARENT, ParentDep
 from docker_runner_airflow.api.starting import NewJob, refuse_unknown_component, start
@@ -118,7 +118,7 @@ def _refuse_other_parallelism(body: JobBody, settings: Settings) -> None:
 
 def _stored_parallelism(body: JobBody, settings: Settings) -> str:
     try:
-        project = Project(settings.project, branch=scalar_text(body.branchId) or settings.branch)
+        project = project_of(settings, scalar_text(body.branchId))
         stored = project.configuration(scalar_text(body.component), scalar_text(body.config))
     except RunnerError:
         return ""
