@@ -33,3 +33,10 @@ class DockerRunnerPlugin(AirflowPlugin):
 
         app = create_application(Settings.from_environment())
         return [{"app": app, "url_prefix": URL_PREFIX, "name": "Docker Runner"}]
+
+    @cached_property
+    def fastapi_root_middlewares(self) -> list[Any]:  # type: ignore[override]
+        """What keeps the API server answering when Airflow's database is a SQLite file."""
+        from docker_runner_airflow.one_writer import middlewares
+
+        return middlewares(apart=URL_PREFIX)
