@@ -72,7 +72,7 @@ class RunnerOperator(BaseOperator):
         try:
             manifest = self.work(context)
         except StillRunningError as left:
-            self._leave(left)
+            self._leave(left, context)
         except RunnerError as error:
             LOG.error("%s", error)
             if usage := getattr(error, "usage", None):
@@ -86,9 +86,12 @@ class RunnerOperator(BaseOperator):
             tell_written(self.written(manifest), self, context)
         return manifest
 
-    def _leave(self, left: StillRunningError) -> NoReturn:
+    def _leave(self, left: StillRunningError, context: Mapping[str, Any]) -> NoReturn:
         from docker_runner_airflow.triggers import ContainerTrigger
 
+        if not _is_wanted(context):
+            # Stopped since its last heartbeat: no triggerer would be given the container, and nobody would stop it.
+            self.on_kill()
         LOG.info("Leaving the container to the triggerer; the worker is free.")
         trigger = ContainerTrigger(
             job_id=self._job_id,
@@ -107,7 +110,7 @@ class RunnerOperator(BaseOperator):
         """What else the trigger must know."""
         return {}
 
-    def on_kill(self) -> None:
+    def on_kill(self) -> NoReturn:
         """Stop the task's containers when somebody stops the task, and end the task.
 
         Airflow only calls this and lets the task go on; without an end of its own it could start a container after
@@ -167,6 +170,11 @@ def job_id(context: Mapping[str, Any]) -> str:
 def _series(context: Mapping[str, Any]) -> str:
     """Identity of a first attempt and its retries: whoever clears a task moves the limit of its attempts."""
     return f"tries-{context['ti'].max_tries}"
+
+
+def _is_wanted(context: Mapping[str, Any]) -> bool:
+    """Whether nobody has stopped the task; a task learns of that by itself with its next heartbeat only."""
+    return task_states(context).get(context["ti"].task_id, "running") == "running"
 
 
 def task_states(context: Mapping[str, Any]) -> dict[str, str]:

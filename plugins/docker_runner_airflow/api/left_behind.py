@@ -1,7 +1,9 @@
 """What nobody else stops when a job is terminated.
 
 A worker stops the container that it follows, and so does a triggerer. In between, when the task has left its container
-and no triggerer has taken it up yet, nobody follows it, and Airflow cancels the task without a word to anybody.
+and no triggerer has taken it up yet, nobody follows it, and Airflow cancels the task without a word to anybody. So it
+is when a worker leaves its container before the heartbeat with which it would hear of it. And the container of a worker
+that died waits for the next attempt, which never comes.
 """
 
 from __future__ import annotations
@@ -41,18 +43,19 @@ class LeftBehind:
 
     @classmethod
     def of(cls, session: Session, run: DagRun) -> LeftBehind | None:
-        """What may be left of a run that is about to be terminated; None when somebody stops everything."""
+        """What may be left of a run that is about to be terminated; None when it has begun nothing, or cleans up."""
         from airflow.models import TaskInstance
-        from airflow.utils.state import TaskInstanceState
-        from sqlalchemy import select
+        from airflow.utils.state import State
+        from sqlalchemy import or_, select
 
-        deferred = select(TaskInstance.id).where(
+        begun = select(TaskInstance.id).where(
             TaskInstance.dag_id == run.dag_id,
             TaskInstance.run_id == run.run_id,
             TaskInstance.task_id == RUN_JOB,
-            TaskInstance.state == TaskInstanceState.DEFERRED,
+            TaskInstance.try_number > 0,
+            or_(TaskInstance.state.is_(None), TaskInstance.state.not_in(State.finished)),
         )
-        return cls(run.dag_id, run.run_id, run.clear_number) if session.scalar(deferred) else None
+        return cls(run.dag_id, run.run_id, run.clear_number) if session.scalar(begun) else None
 
     def stop_soon(self, settings: Settings) -> None:
         """Stop and remove in a while, in a thread of its own, what is there then."""

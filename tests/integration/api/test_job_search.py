@@ -370,11 +370,12 @@ def test_a_job_whose_container_may_have_nobody_is_looked_after(session: Session)
     add_run(session, 1, dag=JOBS_DAG, state="running", seconds=None)
     run = session.get(DagRun, 1)
     assert run is not None
-    add_task(session, JOBS_DAG, "run_job", "running")
-    assert LeftBehind.of(session, run) is None, "its worker stops it"
-    session.execute(update(TaskInstance).values(state="deferred"))
-    left = LeftBehind.of(session, run)
-    assert left == LeftBehind(JOBS_DAG, "run-1", run.clear_number)
+    add_task(session, JOBS_DAG, "run_job", "queued")
+    assert LeftBehind.of(session, run) is None, "it has no container yet"
+    left = LeftBehind(JOBS_DAG, "run-1", run.clear_number)
+    for state, found in {"running": left, "deferred": left, "up_for_retry": left, None: left, "failed": None}.items():
+        session.execute(update(TaskInstance).values(state=state, try_number=1))
+        assert LeftBehind.of(session, run) == found, state
     assert not left.is_over(session)
     session.execute(update(DagRun).values(state="failed"))
     assert left.is_over(session)

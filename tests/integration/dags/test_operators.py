@@ -24,8 +24,16 @@ class TaskInstance:
     max_tries = 3
     try_number = 1
 
+    run_id = "run"
+    task_id = "run_job"
+
     def __init__(self) -> None:
         self.pushed: dict[str, Any] = {}
+        self.states: dict[str, str] = {}
+
+    def get_task_states(self, *, dag_id: str, run_ids: list[str]) -> dict[str, Any]:
+        assert (dag_id, run_ids) == (self.dag_id, [self.run_id])
+        return {self.run_id: self.states}
 
     def xcom_push(self, *, key: str, value: Any) -> None:
         self.pushed[key] = value
@@ -118,3 +126,30 @@ def test_a_whole_run_that_failed_leaves_what_it_had_done_before(
             {"ti": ti, "run_id": "run", "params": {}}
         )
     assert ti.pushed == ({DONE: done} if done else {})
+
+
+@pytest.mark.rules("LC-10")
+@pytest.mark.parametrize("state", ["running", "failed", "restarting"])
+def test_a_task_that_was_stopped_a_moment_ago_leaves_its_container_to_nobody(
+    state: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from airflow.sdk.exceptions import TaskDeferred
+
+    from docker_runner.job.supervision import StillRunningError
+    from docker_runner_airflow import api_server
+    from docker_runner_airflow.merged_operator import MergedOperator
+    from docker_runner_airflow.retries import StepFailed
+
+    def leave(_self: Any, _context: Any) -> None:
+        raise StillRunningError("0123456789abcdef", 0)
+
+    stopped: list[str] = []
+    monkeypatch.setattr(MergedOperator, "work", leave)
+    monkeypatch.setattr(MergedOperator, "stop", lambda self: stopped.append(self._job_id))
+    monkeypatch.setattr(api_server, "answers", lambda: True)
+    task = MergedOperator(component_id="c", config_id="x", branch="main")
+    ti = TaskInstance()
+    ti.states = {"run_job": state}
+    with pytest.raises(TaskDeferred if state == "running" else StepFailed):
+        task.execute({"ti": ti, "run_id": "run", "params": {}})
+    assert stopped == ([] if state == "running" else ["dag/run"])
