@@ -72,6 +72,14 @@ class PostgresServer:
             cursor = connection.execute(statement.encode())
             return cursor.fetchall() if cursor.description else []
 
+    def dump(self, database: str) -> bytes:
+        """Everything in a database, as SQL."""
+        address = f"host=127.0.0.1 port={self.port} user=lake dbname={database}"
+        done = subprocess.run(
+            [self._programs / "pg_dump", address], env={"PGPASSWORD": PASSWORD}, capture_output=True, check=True
+        )
+        return done.stdout
+
     def _run(self, program: str, *arguments: str) -> None:
         # To a file, not a pipe: the server keeps what it inherits open.
         log = self._folder / "commands"
@@ -122,6 +130,9 @@ class S3Server:
     def keys(self, bucket: str) -> list[str]:
         pages = self._client().get_paginator("list_objects_v2").paginate(Bucket=bucket)
         return [item["Key"] for page in pages for item in page.get("Contents", [])]
+
+    def get(self, bucket: str, key: str) -> bytes:
+        return bytes(self._client().get_object(Bucket=bucket, Key=key)["Body"].read())
 
     def put(self, bucket: str, key: str, content: bytes) -> None:
         self._client().put_object(Bucket=bucket, Key=key, Body=content)

@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 from airflow_home import LocalAirflow
+from tests.end_to_end.grown import grown_servers
 from tests.end_to_end.running import Running
 from tests.installation import Installation, build_script_image
 
@@ -24,18 +26,21 @@ IMPATIENT = {
 
 @pytest.fixture(scope="session")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """A real Airflow over an installation of its own, both made for these tests."""
+    """A real Airflow over an installation of its own, both made for these tests.
+
+    It is as ``make up`` starts it; with ``DOCKER_RUNNER_GROWN`` set, as one that has grown (``make grown``).
+    """
     build_script_image(os.environ.get("DOCKER_RUNNER_BASE_IMAGE") or "docker-runner/base:latest")
     folder = tmp_path_factory.mktemp("airflow")
-    installation = Installation(folder)
-    airflow = LocalAirflow(
-        home=folder / "home" / "airflow",
-        dags_folder=REPOSITORY / "dags",
-        plugins_folder=REPOSITORY / "plugins",
-        environment={**installation.environment, **IMPATIENT},
-    )
-    airflow.start(timeout=400)
-    try:
-        yield Running(airflow, installation)
-    finally:
-        airflow.stop()
+    with ExitStack() as stack:
+        servers = stack.enter_context(grown_servers()) if os.environ.get("DOCKER_RUNNER_GROWN") else None
+        installation = Installation(folder, variables={"DOCKER_RUNNER_STORAGE": servers.lake} if servers else {})
+        airflow = LocalAirflow(
+            home=folder / "home" / "airflow",
+            dags_folder=REPOSITORY / "dags",
+            plugins_folder=REPOSITORY / "plugins",
+            environment={**installation.environment, **IMPATIENT, **(servers.environment if servers else {})},
+        )
+        stack.callback(airflow.stop)
+        airflow.start(timeout=400)
+        yield Running(airflow, installation, servers)

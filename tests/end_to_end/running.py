@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import psutil
 from airflow_follow import RunResult, known_dag, run_and_follow, task_results
 from airflow_home import LocalAirflow
+from tests.end_to_end.grown import DATABASE, Servers
 from tests.installation import SCRIPT, Installation
 
 from docker_runner.project.dag_ids import dag_id
@@ -17,10 +21,31 @@ from docker_runner.project.dag_ids import dag_id
 
 @dataclass
 class Running:
-    """An Airflow with an installation."""
+    """An Airflow with an installation.
+
+    Attributes:
+        servers: what they stand on when they have grown; None when everything is in their folders.
+    """
 
     airflow: LocalAirflow
     installation: Installation
+    servers: Servers | None = None
+
+    def everything(self) -> Iterator[tuple[Path, bytes]]:
+        """All that they keep in files and servers, with its place; Airflow's home is in the installation's folder."""
+        for path in sorted(self.installation.folder.rglob("*")):
+            if path.is_file():
+                yield path, path.read_bytes()
+        if self.servers:
+            for name, content in self.servers.everything():
+                yield self.airflow.home / name, content
+
+    def database(self) -> str:
+        """Airflow's database as SQL."""
+        if self.servers:
+            return self.servers.postgres.dump(DATABASE).decode()
+        with closing(sqlite3.connect(self.airflow.home / "airflow.db", timeout=30)) as database:
+            return "\n".join(database.iterdump())
 
     def run(self, name: str, *, component: str = SCRIPT, **params: Any) -> RunResult:
         """Run a configuration to its end."""

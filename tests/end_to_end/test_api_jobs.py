@@ -35,10 +35,8 @@ def writing(table: str) -> dict[str, Any]:
 
 
 def left_of(running: Running, secret: str) -> list[Path]:
-    """Files of Airflow and of the runner in which a text stands."""
-    folders = (running.airflow.home, running.installation.folder)
-    files = {path for folder in folders for path in folder.rglob("*") if path.is_file()}
-    return [path for path in files if secret.encode() in path.read_bytes()]
+    """What Airflow and the runner keep in which a text stands."""
+    return [place for place, content in running.everything() if secret.encode() in content]
 
 
 @pytest.mark.rules("API-10", "LC-86", "API-14", "LC-63")

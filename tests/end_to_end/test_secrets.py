@@ -8,7 +8,7 @@ import json
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Any
 from urllib.parse import quote
 
@@ -128,24 +128,26 @@ class Hunt:
             client.close()
 
     def left(self) -> Iterator[tuple[str, str]]:
-        """Name and text of everything that is left in files: Airflow's database and logs, the lake, workspaces."""
-        own = ("project", "components", "served", "registry")
-        for path in sorted(self.running.installation.folder.rglob("*")):
-            if not path.is_file() or path.relative_to(self.running.installation.folder).parts[0] in own:
+        """Name and text of everything that is left: Airflow's database and logs, the lake, workspaces."""
+        folder = self.running.installation.folder
+        own = [folder / name for name in ("project", "components", "served", "registry")]
+        for path, content in self.running.everything():
+            if any(path.is_relative_to(place) for place in own):
                 continue
-            content = path.read_bytes()
             yield str(path), content.decode(errors="replace")
             if path.suffix == ".parquet":
-                yield str(path), _rows(path)
+                yield str(path), _rows(content)
             for name, text in _archived(content):
                 yield f"{path}:{name}", text
 
 
-def _rows(path: Path) -> str:
+def _rows(content: bytes) -> str:
     import duckdb
 
-    with duckdb.connect() as connection:
-        return str(connection.execute("SELECT COLUMNS(*)::VARCHAR FROM read_parquet(?)", [str(path)]).fetchall())
+    with NamedTemporaryFile(suffix=".parquet") as file, duckdb.connect() as connection:
+        file.write(content)
+        file.flush()
+        return str(connection.execute("SELECT COLUMNS(*)::VARCHAR FROM read_parquet(?)", [file.name]).fetchall())
 
 
 def _archived(content: bytes) -> Iterator[tuple[str, str]]:
@@ -217,6 +219,8 @@ def test_secrets_of_every_kind_leave_no_trace_behind_runs_that_end_well_badly_an
     places = dict(hunt.left()) | {f"container {n}": text for n, text in enumerate(hunt.seen)}
     places |= {f"image {n}": text for n, text in enumerate(hunt.images())}
     assert sum("stage_" in name or ".zip" in name or ":" in name for name in places), "no debug archive was looked into"
+    for marker in (dag, "out.c-hunt"):
+        assert any(marker in text for text in places.values()), "no database was looked into"
     assert {name: marks for name, text in places.items() if (marks := found(text))} == {}
 
 

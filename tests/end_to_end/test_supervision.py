@@ -94,13 +94,10 @@ def test_a_long_run_holds_no_worker_and_its_log_is_live_and_whole(running: Runni
 
 @pytest.mark.thorough
 def test_what_is_stored_of_a_waiting_container_holds_no_secret(running: Running) -> None:
-    import sqlite3
-
     configure(running, "stored", ticks=30)
     dag, run = running.trigger("stored")
     until_deferred(running, dag, run)
-    with sqlite3.connect(running.airflow.home / "airflow.db", timeout=30) as database:
-        dump = "\n".join(database.iterdump())
+    dump = running.database()
     assert "ContainerTrigger" in dump
     assert "hunter2" not in dump
     assert running.wait(dag, run).succeeded
