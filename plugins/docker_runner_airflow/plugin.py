@@ -30,8 +30,11 @@ class DockerRunnerPlugin(AirflowPlugin):
         """The HTTP API; made when the API server asks for it, and nowhere else."""
         from docker_runner.settings import Settings
         from docker_runner_airflow.api.application import create_application
+        from docker_runner_airflow.flow_listener import FLOW_LISTENER
 
-        app = create_application(Settings.from_environment())
+        settings = Settings.from_environment()
+        FLOW_LISTENER.settings = settings
+        app = create_application(settings)
         return [{"app": app, "url_prefix": URL_PREFIX, "name": "Docker Runner"}]
 
     @cached_property
@@ -40,3 +43,10 @@ class DockerRunnerPlugin(AirflowPlugin):
         from docker_runner_airflow.one_writer import middlewares
 
         return middlewares(apart=URL_PREFIX)
+
+    @cached_property
+    def listeners(self) -> list[Any]:  # type: ignore[override]
+        """What hears of flows that somebody stops."""
+        from docker_runner_airflow.flow_listener import FLOW_LISTENER
+
+        return [FLOW_LISTENER]

@@ -103,3 +103,23 @@ def test_two_jobs_of_one_configuration_never_run_at_the_same_time(running: Runni
     assert [running.wait(JOBS, job).state for job in jobs] == ["success", "success"]
     first, second = sorted(running.installation.rows("out.c-turns.t"), key=lambda row: float(row["begin"]))
     assert float(first["end"]) <= float(second["begin"])
+
+
+@pytest.mark.rules("LC-86")
+def test_terminating_a_flow_stops_the_containers_of_what_it_has_started(running: Running, api: ApiServer) -> None:
+    running.installation.script("asleep", "import time; time.sleep(300)")
+    task = {"id": 1, "name": "Sleep", "phase": 1, "task": {"componentId": SCRIPT, "configId": "asleep"}}
+    content = {"phases": [{"id": 1, "name": "One"}], "tasks": [task]}
+    running.installation.configuration("sleepy", content, component="keboola.flow")
+    api.known("asleep")
+    api.known("sleepy", component="keboola.flow")
+    body = {"component": "keboola.flow", "config": "sleepy"}
+    flow = api.as_("admin").call("POST", "/jobs", json=body).json()["id"]
+    until(lambda: any("asleep" in name for name in container_names()))
+    (job,) = api.as_("admin").call("GET", f"/jobs?component={SCRIPT}&config=asleep").json()
+    assert job["status"] == "processing"
+    answer = api.as_("admin").call("POST", f"/jobs/{flow}/terminate")
+    assert (answer.status_code, answer.json()["desiredStatus"]) == (202, "terminating")
+    until(lambda: not any("asleep" in name for name in container_names()), seconds=30)
+    for one in (flow, job["id"]):
+        until(lambda: api.as_("admin").call("GET", f"/jobs/{one}").json()["status"] == "terminated")  # noqa: B023

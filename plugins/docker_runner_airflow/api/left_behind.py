@@ -14,7 +14,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from docker_runner.errors import RunnerError
-from docker_runner_airflow.merged_operator import RUN_JOB
+from docker_runner_airflow.api.beginnings import Beginning
+from docker_runner_airflow.job_operator import JobOperator
+from docker_runner_airflow.merged_operator import RUN_JOB, MergedOperator
 from docker_runner_airflow.tools import airflow_tools
 
 if TYPE_CHECKING:
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 
 LOG = logging.getLogger("docker_runner.api")
 
+_IN_ONE_TASK = (MergedOperator.__name__, JobOperator.__name__)
 # Until whoever follows the container has stopped it.
 _SECONDS = 10.0
 
@@ -34,12 +37,12 @@ class LeftBehind:
     """A terminated job whose container may have nobody who stops it; those of several tasks have one that cleans up.
 
     Attributes:
-        clear_number: of the beginning of its run that was terminated.
+        beginning: of the run that was terminated.
+        jobs: what is run in one task is called this in names of folders and containers.
     """
 
-    dag_id: str
-    run_id: str
-    clear_number: int
+    beginning: Beginning
+    jobs: tuple[str, ...]
 
     @classmethod
     def of(cls, session: Session, run: DagRun) -> LeftBehind | None:
@@ -48,14 +51,18 @@ class LeftBehind:
         from airflow.utils.state import State
         from sqlalchemy import or_, select
 
-        begun = select(TaskInstance.id).where(
-            TaskInstance.dag_id == run.dag_id,
-            TaskInstance.run_id == run.run_id,
-            TaskInstance.task_id == RUN_JOB,
-            TaskInstance.try_number > 0,
-            or_(TaskInstance.state.is_(None), TaskInstance.state.not_in(State.finished)),
+        begun = session.scalars(
+            select(TaskInstance.task_id).where(
+                TaskInstance.dag_id == run.dag_id,
+                TaskInstance.run_id == run.run_id,
+                TaskInstance.operator.in_(_IN_ONE_TASK),
+                TaskInstance.try_number > 0,
+                or_(TaskInstance.state.is_(None), TaskInstance.state.not_in(State.finished)),
+            )
         )
-        return cls(run.dag_id, run.run_id, run.clear_number) if session.scalar(begun) else None
+        whole = f"{run.dag_id}/{run.run_id}"
+        jobs = tuple(sorted(whole if task_id == RUN_JOB else f"{whole}/{task_id}" for task_id in begun))
+        return cls(Beginning.of(run), jobs) if jobs else None
 
     def stop_soon(self, settings: Settings) -> None:
         """Stop and remove in a while, in a thread of its own, what is there then."""
@@ -71,26 +78,15 @@ class LeftBehind:
         from docker_runner.job.steps import clean_up
         from docker_runner.job.workspace import Workspace
 
-        workspace = Workspace(settings.workspaces, f"{self.dag_id}/{self.run_id}")
         tools = airflow_tools(settings, log=LOG)
         try:
             with create_session(scoped=False) as session:
-                if not self.is_over(session):
+                if not self.beginning.ended_run(session):
                     return
-            clean_up(workspace, tools, problem="The job was terminated.")
+            for job in self.jobs:
+                clean_up(Workspace(settings.workspaces, job), tools, problem="The job was terminated.")
         except (RunnerError, OSError, SQLAlchemyError) as error:
-            LOG.warning("What the terminated job %s has left is housekeeping's to remove: %s", self.run_id, error)
+            name = self.beginning.run_id
+            LOG.warning("What the terminated job %s has left is housekeeping's to remove: %s", name, error)
         finally:
             tools.close()
-
-    def is_over(self, session: Session) -> bool:
-        """Whether nobody has begun its run anew."""
-        from airflow.models import DagRun
-        from airflow.utils.state import State
-        from sqlalchemy import select
-
-        wanted = select(DagRun.state, DagRun.clear_number).where(
-            DagRun.dag_id == self.dag_id, DagRun.run_id == self.run_id
-        )
-        found = session.execute(wanted).one_or_none()
-        return found is not None and found[0] in State.finished_dr_states and found[1] == self.clear_number

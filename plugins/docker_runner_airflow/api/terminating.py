@@ -1,18 +1,19 @@
-"""Stops jobs, as marking their runs failed in Airflow's UI does (LC-85, LC-86)."""
+"""Stops jobs with all that is a part of them: what callers have started as one, and runs of flows (LC-85, LC-86)."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from docker_runner.job.request import full_run_id
+from docker_runner_airflow.api.beginnings import Beginning
 from docker_runner_airflow.api.errors import ApiError
-from docker_runner_airflow.api.job_documents import conf_of_run
-from docker_runner_airflow.api.job_status import note_of_termination, status_of
+from docker_runner_airflow.api.job_parts import MOST_PARTS, Part, may_be_flow, parts_of, started_by_flow
 from docker_runner_airflow.api.left_behind import LeftBehind
-from docker_runner_airflow.api.own_dags import OwnDags
+from docker_runner_airflow.api.stopping import locked_run, stop_run
 
 if TYPE_CHECKING:
     from airflow.models import DagRun
@@ -20,13 +21,18 @@ if TYPE_CHECKING:
 
     from docker_runner.settings import Settings
     from docker_runner_airflow.api.callers import Caller
+    from docker_runner_airflow.api.own_dags import OwnDags
 
-_MOST_CHILDREN = 1_000
-_AUDIT = "terminate_job"
+LOG = logging.getLogger("docker_runner.api")
+# Until the task of a flow that was stopped while it started a run is gone.
+_LOOKS_AGAIN_AFTER_SECONDS = 10.0
 
 
 def terminate(dag_run_id: int, *, caller: Caller, dags: OwnDags, settings: Settings) -> None:
     """Stop a job, then those that are a part of it.
+
+    What a flow has started is stopped by whoever may stop the flow, as it was started by whoever may start that. Every
+    other part is stopped if the caller may stop it by itself.
 
     Args:
         dag_run_id: number of its DAG run, which the caller may see.
@@ -38,40 +44,111 @@ def terminate(dag_run_id: int, *, caller: Caller, dags: OwnDags, settings: Setti
         ApiError: 400, it has ended, is being stopped, or has done its work and only cleans up; also for a token that
             may only read; 403, the caller may not stop it; 409, Airflow does not know its DAG any more.
     """
-    with _locked(dag_run_id) as (session, run):
+    stopping = _Stopping(caller.name, settings, parts=lambda session, run: parts_of(session, run, dags))
+    with locked_run(dag_run_id) as (session, run):
         _refuse_forbidden(run, caller)
-        behind = [_stop(session, run, caller)]
-        left = _children(session, run, dags)
-    seen = {dag_run_id}
-    while left and len(seen) <= _MOST_CHILDREN:
-        child_id = left.pop()
-        if child_id in seen:
-            continue
-        seen.add(child_id)
-        # One that has ended meanwhile is no reason to leave the others.
-        with suppress(ApiError), _locked(child_id) as (session, run):
-            left += _children(session, run, dags)
-            _refuse_forbidden(run, caller)
-            behind.append(_stop(session, run, caller))
-    for job in behind:
-        if job:
-            job.stop_soon(settings)
+        left = stopping.stop(session, run)
+    stopping.stop_parts(left, may_stop=lambda run: _may_stop(run, caller))
+    for job in stopping.behind:
+        job.stop_soon(settings)
+    stopping.look_again()
 
 
-@contextmanager
-def _locked(dag_run_id: int) -> Iterator[tuple[Session, DagRun]]:
-    """A DAG run that no scheduler takes up meanwhile."""
-    from airflow.models import DagRun
-    from airflow.utils.session import create_session
-    from airflow.utils.sqlalchemy import with_row_locks
-    from sqlalchemy import select
+def stop_what_flow_started(flow: Beginning, settings: Settings) -> None:
+    """Stop the runs that a flow has started whose run somebody has marked failed in Airflow.
 
-    with create_session(scoped=False) as session:
-        wanted = select(DagRun).where(DagRun.id == dag_run_id)
-        run = session.scalar(with_row_locks(wanted, of=DagRun, session=session))
-        if run is None:
-            raise ApiError(404, "The job was removed a moment ago.")
-        yield session, run
+    Args:
+        flow: the beginning of the flow's run that has ended.
+        settings: of this installation.
+    """
+    stopping = _Stopping(f"Marking {flow.dag_id} failed", settings, parts=started_by_flow, flows=[flow])
+    stopping.stop_started()
+    stopping.look_again()
+
+
+@dataclass
+class _Stopping:
+    """Stops jobs and remembers what is to be looked at once more.
+
+    Attributes:
+        who: wants it.
+        settings: of this installation.
+        parts: finds the parts of a job.
+        flows: flows that were stopped.
+        behind: jobs whose container may have nobody who stops it.
+    """
+
+    who: str
+    settings: Settings
+    parts: Callable[[Session, DagRun], list[Part]]
+    flows: list[Beginning] = field(default_factory=list)
+    behind: list[LeftBehind] = field(default_factory=list)
+
+    def stop(self, session: Session, run: DagRun) -> list[Part]:
+        """Stop a job; gives its parts."""
+        left = self.parts(session, run)
+        behind = stop_run(session, run, self.who)
+        if behind:
+            self.behind.append(behind)
+        if may_be_flow(run.dag_id):
+            self.flows.append(Beginning.of(run))
+        return left
+
+    def stop_parts(self, left: Sequence[Part], may_stop: Callable[[DagRun], bool] = lambda _: False) -> None:
+        """Stop parts of jobs with their parts.
+
+        Args:
+            left: the parts.
+            may_stop: whether one that no flow has started may be stopped.
+        """
+        parts, seen = list(left), set[int]()
+        while parts and len(seen) < MOST_PARTS:
+            part = parts.pop()
+            if part.dag_run_id in seen:
+                continue
+            seen.add(part.dag_run_id)
+            # One that has ended meanwhile is no reason to leave the others.
+            with suppress(ApiError), locked_run(part.dag_run_id) as (session, run):
+                if part.of_flow or may_stop(run):
+                    parts += self.parts(session, run)
+                    self.stop(session, run)
+                else:
+                    # What its flow has started is then not to be stopped with it either.
+                    parts += [Part(other.dag_run_id, of_flow=False) for other in self.parts(session, run)]
+
+    def stop_started(self) -> None:
+        """Stop what the stopped flows have started, unless somebody has begun them anew; trouble is told in the log."""
+        from airflow.utils.session import create_session
+        from sqlalchemy.exc import SQLAlchemyError
+
+        left: list[Part] = []
+        try:
+            with create_session(scoped=False) as session:
+                for flow in self.flows:
+                    if run := flow.ended_run(session):
+                        left += started_by_flow(session, run)
+            self.stop_parts(left)
+        except SQLAlchemyError as error:
+            names = ", ".join(flow.run_id for flow in self.flows)
+            LOG.warning("Not all runs that the stopped flows %s have started could be stopped: %s", names, error)
+        for job in self.behind:
+            job.stop_soon(self.settings)
+
+    def look_again(self) -> None:
+        """Stop in a while, in a thread of its own, what flows have started at the moment in which they were stopped."""
+        if self.flows:
+            later = _Stopping(self.who, self.settings, parts=started_by_flow, flows=[*self.flows])
+            timer = threading.Timer(_LOOKS_AGAIN_AFTER_SECONDS, later.stop_started)
+            timer.daemon = True
+            timer.start()
+
+
+def _may_stop(run: DagRun, caller: Caller) -> bool:
+    try:
+        _refuse_forbidden(run, caller)
+    except ApiError:
+        return False
+    return True
 
 
 def _refuse_forbidden(run: DagRun, caller: Caller) -> None:
@@ -79,96 +156,3 @@ def _refuse_forbidden(run: DagRun, caller: Caller) -> None:
         caller.refuse_if_read_only()
     elif not caller.may(run.dag_id, "PUT", of_run=True):
         raise ApiError(403, f"You may not change runs of the DAG {run.dag_id}: ask for this permission in Airflow.")
-
-
-def _stop(session: Session, run: DagRun, caller: Caller) -> LeftBehind | None:
-    """Stop a job; gives what of it may have nobody who stops it."""
-    from airflow.api_fastapi.core_api.datamodels.dag_run import DagRunMutableStates
-    from airflow.api_fastapi.core_api.services.public.dag_run import patch_dag_run_state
-    from airflow.models import Log
-    from airflow.models.dagbag import DBDagBag
-
-    status = status_of(
-        state=str(run.state),
-        start=run.start_date,
-        conf=conf_of_run(run),
-        note=run.note or "",
-        clear_number=run.clear_number,
-    )
-    if not status.can_be_terminated:
-        raise ApiError(400, f"Only jobs that are waiting or processing can be terminated, and this one is {status}.")
-    dag = DBDagBag().get_dag_for_run(run, session=session)
-    if dag is None:
-        raise ApiError(409, f"Airflow does not know the DAG {run.dag_id} any more: stop the run in Airflow.")
-    was_waiting = run.state == "queued"
-    if not was_waiting and not _has_work(session, run, dag):
-        raise ApiError(400, "The job has done its work, and is only cleaning up: there is nothing to terminate.")
-    # The note comes first, so that listeners see it.
-    text = note_of_termination(run.note or "", who=caller.name, clear_number=run.clear_number)
-    if run.dag_run_note is None:
-        run.note = (text, caller.name[:128])
-    else:
-        run.dag_run_note.content, run.dag_run_note.user_id = text, caller.name[:128]
-    behind = LeftBehind.of(session, run)
-    patch_dag_run_state(dag=dag, dag_run=run, state=DagRunMutableStates.FAILED, session=session)
-    if was_waiting:
-        _end(session, run)
-    session.add(
-        Log(
-            event=_AUDIT, owner=caller.name, owner_display_name=caller.name, dag_id=run.dag_id, run_id=run.run_id,
-            extra=json.dumps({"status": status.value}),
-        )
-    )  # fmt: skip
-    return behind
-
-
-def _has_work(session: Session, run: DagRun, dag: Any) -> bool:
-    """Whether a task is not finished that does not only clean up."""
-    from airflow.models import TaskInstance
-    from airflow.utils.state import State
-    from sqlalchemy import or_, select
-
-    unfinished = session.scalars(
-        select(TaskInstance.task_id)
-        .where(TaskInstance.dag_id == run.dag_id, TaskInstance.run_id == run.run_id)
-        .where(or_(TaskInstance.state.is_(None), TaskInstance.state.not_in(State.finished)))
-    )
-    return any(task_id in dag.task_dict and not dag.task_dict[task_id].is_teardown for task_id in unfinished)
-
-
-def _end(session: Session, run: DagRun) -> None:
-    """End a run that has not begun: Airflow would begin it all the same, to clean up what is not there."""
-    from airflow.models import TaskInstance
-    from airflow.utils.state import DagRunState, State, TaskInstanceState
-    from sqlalchemy import select
-
-    for task in session.scalars(
-        select(TaskInstance).where(TaskInstance.dag_id == run.dag_id, TaskInstance.run_id == run.run_id)
-    ):
-        if task.state not in State.finished:
-            task.set_state(TaskInstanceState.SKIPPED, session=session)
-    if run.state not in State.finished_dr_states:
-        run.set_state(DagRunState.FAILED)
-
-
-def _children(session: Session, run: DagRun, dags: OwnDags) -> list[int]:
-    """The unfinished jobs that were started as a part of a job: with its run id as parent's, or by its flow."""
-    from airflow.models import DagRun
-    from sqlalchemy import func, or_, select
-
-    unfinished = DagRun.state.in_(("queued", "running"))
-    conditions = [DagRun.conf["orchestration_id"].as_string() == f"{run.dag_id}/{run.run_id}"]
-    namesake = select(DagRun.id).where(DagRun.run_id == run.run_id, DagRun.id != run.id, unfinished).limit(1)
-    # Scheduled runs of many DAGs have one run id: then a child does not tell whose it is.
-    if session.scalar(namesake) is None:
-        own = full_run_id(conf_of_run(run), run.run_id)
-        parent = func.coalesce(DagRun.conf["parent_run_id"].as_string(), "")
-        conditions += [parent == own, parent.startswith(f"{own}.", autoescape=True)]
-    return list(
-        session.scalars(
-            select(DagRun.id)
-            .where(unfinished, DagRun.dag_id.in_(sorted(dags.ids)), or_(*conditions))
-            .order_by(DagRun.id)
-            .limit(_MOST_CHILDREN)
-        )
-    )

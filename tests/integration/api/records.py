@@ -10,13 +10,18 @@ from typing import Any
 
 from sqlalchemy import Engine, create_engine, insert
 from sqlalchemy.orm import Session
+from tests.installation import SCRIPT
 
+from docker_runner.project.dag_ids import dag_id
 from docker_runner.settings import Settings
 from docker_runner.storage.tokens import Permissions, Token
 from docker_runner_airflow.api.callers import Caller
 from docker_runner_airflow.jobs_dag import JOBS_DAG
 
 NOON = datetime(2026, 3, 10, 12, tzinfo=UTC)
+STORED, OTHER = dag_id(SCRIPT, "stored"), dag_id(SCRIPT, "other")
+FLOW = dag_id("keboola.flow", "nightly")
+"""The DAGs of the configurations that the fixture ``recorded`` has."""
 
 
 @contextmanager
@@ -87,6 +92,9 @@ def holder(token_id: int, *, can_manage: bool = False) -> Caller:
     """Who calls with a token."""
     permissions = Permissions(can_manage=can_manage)
     return Caller(token=Token(token_id, "of a test", NOON, "test", permissions))
+
+
+MANAGER = holder(1, can_manage=True)
 
 
 def request_of(settings: Settings) -> Any:

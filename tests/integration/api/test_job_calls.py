@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import sqlite3
 from typing import Any
 
 import pytest
 from airflow_follow import known_dag
+from tests.end_to_end.running import until
 from tests.installation import SCRIPT
 from tests.integration.api.server import ApiServer
+
+from docker_runner.project.dag_ids import dag_id
 
 pytestmark = pytest.mark.airflow
 
@@ -85,6 +89,31 @@ def test_a_job_that_has_not_begun_is_cancelled_with_those_that_are_a_part_of_it(
         log = api.call("GET", f"/eventLogs?event=terminate_job&run_id={job}")["event_logs"]
     assert (run["state"], "storage-token-" in run["note"]) == ("failed", True)
     assert [entry["owner"] for entry in log] == [f"storage-token-{server.tokens['all'].token.id}"]
+
+
+@pytest.mark.rules("LC-86")
+@pytest.mark.parametrize("way", ["the API", "Airflow's UI"])
+def test_a_flow_that_is_stopped_takes_the_runs_with_it_that_it_has_started(server: ApiServer, way: str) -> None:
+    content = {"phases": [{"id": 1, "name": "One"}], "tasks": []}
+    server.installation.configuration("stopped", content, component="keboola.flow")
+    server.known("stopped", component="keboola.flow")
+    dag, target = "keboola.flow--stopped", dag_id(SCRIPT, "plain")
+    with server.airflow_api() as api:
+        body = {"component": "keboola.flow", "config": "stopped"}
+        flow = server.as_("admin").call("POST", "/jobs", json=body).json()["id"]
+        inner, outer = (api.trigger(target, {"orchestration_id": f"{dag}/{run}"}) for run in (flow, "another"))
+        # Only tasks start runs like this, and here is nobody who would run one.
+        with sqlite3.connect(server.airflow.home / "airflow.db", timeout=60) as database:
+            database.execute("UPDATE dag_run SET triggered_by = 'OPERATOR' WHERE run_id IN (?, ?)", (inner, outer))
+        database.close()
+        if way == "the API":
+            assert server.as_("user").call("POST", f"/jobs/{flow}/terminate").status_code == 202
+        else:
+            api.call("PATCH", f"/dags/{dag}/dagRuns/{flow}", json={"state": "failed"})
+        until(lambda: api.run(target, inner)["state"] == "failed")
+        assert api.run(target, outer)["state"] == "queued"
+        note = api.run(target, inner)["note"]
+    assert note.startswith("user stopped" if way == "the API" else f"Marking {dag} failed stopped")
 
 
 @pytest.mark.rules("LC-85")

@@ -5,28 +5,18 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
-from uuid import uuid4
 
-import docker
 import pytest
-from airflow.models import TaskInstance
-from sqlalchemy import delete, insert, update
+from sqlalchemy import delete, update
 from sqlalchemy.orm import Session
 from tests.installation import SCRIPT, Installation
-from tests.integration.api.records import NOON, add_run, airflow_tables, holder, request_of
-from tests.servers import PASSWORD, PostgresServer
+from tests.integration.api.records import FLOW, MANAGER, NOON, OTHER, STORED, add_run, holder, request_of
 
-from docker_runner.engine.client import Engine
-from docker_runner.job.containers import LABEL_INSTALLATION, LABEL_JOB
-from docker_runner.job.workspace import Workspace
 from docker_runner.project.dag_ids import dag_id
 from docker_runner.storage import open_ledger
 from docker_runner.storage.events import EventSource, EventType, new_event
@@ -35,59 +25,13 @@ from docker_runner_airflow.api.job_documents import job_document, job_summary
 from docker_runner_airflow.api.job_ids import find_run, job_id_of, new_run_id
 from docker_runner_airflow.api.job_search import JobFilter, find_jobs
 from docker_runner_airflow.api.job_status import Status, note_of_termination, status_of
-from docker_runner_airflow.api.left_behind import LeftBehind
 from docker_runner_airflow.api.own_dags import OwnDags
 from docker_runner_airflow.api.starting import unfinished_job
 from docker_runner_airflow.api.stats_calls import counted_dags, daily_sums, duration_sum
-from docker_runner_airflow.api.terminating import _children, _has_work
 from docker_runner_airflow.api.turns import unfinished_before
 from docker_runner_airflow.jobs_dag import JOBS_DAG
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
-
-MANAGER = holder(1, can_manage=True)
-STORED, OTHER = dag_id(SCRIPT, "stored"), dag_id(SCRIPT, "other")
-FLOW = dag_id("keboola.flow", "nightly")
-
-
-@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
-def database(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    if request.param == "sqlite":
-        with airflow_tables(f"sqlite:///{tmp_path_factory.mktemp('airflow') / 'airflow.db'}") as engine:
-            yield engine
-        return
-    server = PostgresServer()
-    try:
-        server.execute("CREATE DATABASE airflow")
-        with airflow_tables(f"postgresql+psycopg://lake:{PASSWORD}@127.0.0.1:{server.port}/airflow") as engine:
-            yield engine
-    finally:
-        server.close()
-
-
-@pytest.fixture
-def session(database: Any) -> Iterator[Session]:
-    """What a test adds is undone."""
-    with Session(database) as session:
-        yield session
-        session.rollback()
-
-
-@pytest.fixture(scope="module")
-def installation(tmp_path_factory: pytest.TempPathFactory) -> Installation:
-    installation = Installation(tmp_path_factory.mktemp("installation"))
-    installation.script("stored", "")
-    installation.script("other", "")
-    (installation.folder / "project" / "feature").mkdir()
-    flow = installation.folder / "project" / "main" / "flow" / "keboola.flow" / "nightly" / "config.json"
-    flow.parent.mkdir(parents=True)
-    flow.write_text('{"phases": [], "tasks": []}')
-    return installation
-
-
-@pytest.fixture
-def dags(installation: Installation) -> OwnDags:
-    return OwnDags.of(installation.settings)
 
 
 def found(session: Session, dags: OwnDags, caller: Any = MANAGER, **wanted: Any) -> list[int]:
@@ -170,9 +114,9 @@ def runs_of_each_status(session: Session) -> dict[int, Status]:
 
 
 @pytest.mark.rules("LC-85")
-def test_a_job_has_the_status_by_which_it_is_found(session: Session, dags: OwnDags, installation: Installation) -> None:
+def test_a_job_has_the_status_by_which_it_is_found(session: Session, dags: OwnDags, recorded: Installation) -> None:
     expected = runs_of_each_status(session)
-    request = request_of(installation.settings)
+    request = request_of(recorded.settings)
     rows = find_jobs(session, JobFilter(), dags=dags, caller=MANAGER)
     assert {run.id: job_summary(run, run.note or "", request).status for run in rows} == expected
     for status in Status:
@@ -191,18 +135,18 @@ def test_what_a_list_does_not_show_is_not_read(session: Session, dags: OwnDags) 
 
 
 @pytest.mark.rules("API-20", "API-50")
-def test_the_sum_of_all_jobs_is_that_of_their_seconds(session: Session, installation: Installation) -> None:
+def test_the_sum_of_all_jobs_is_that_of_their_seconds(session: Session, recorded: Installation) -> None:
     for number, seconds in enumerate((10.4, 20.5, 0.2, 30.0), start=1):
         add_run(session, number, seconds=seconds, dag=STORED if number < 3 else JOBS_DAG)
     add_run(session, 5, state="running", seconds=None)
     add_run(session, 6, state="failed", started=None)
     add_run(session, 7, dag=FLOW, seconds=1000)
-    counted = counted_dags(session, OwnDags.of(installation.settings), holder(5))
+    counted = counted_dags(session, OwnDags.of(recorded.settings), holder(5))
     assert set(counted) == {STORED, OTHER, JOBS_DAG}
     assert duration_sum(session, counted) == 10 + 21 + 0 + 30
     assert duration_sum(session, []) == 0
-    request = request_of(installation.settings)
-    rows = find_jobs(session, JobFilter(), dags=OwnDags.of(installation.settings), caller=MANAGER)
+    request = request_of(recorded.settings)
+    rows = find_jobs(session, JobFilter(), dags=OwnDags.of(recorded.settings), caller=MANAGER)
     shown = {run.id: job_summary(run, "", request).duration_seconds for run in rows}
     assert shown == {1: 10, 2: 21, 3: 0, 4: 30, 5: None, 6: None, 7: 1000}
 
@@ -227,41 +171,11 @@ def test_a_job_counts_on_the_day_on_which_it_ended(session: Session, offset: int
     assert sums == expected
 
 
-@pytest.mark.rules("LC-86")
-def test_jobs_that_are_a_part_of_another_one_are_known_by_its_run_id(session: Session, dags: OwnDags) -> None:
-    from airflow.models import DagRun
-
-    waiting: dict[str, Any] = {"state": "queued", "started": None, "seconds": None}
-    add_run(session, 1, run_id="api-parent", conf={"parent_run_id": "top"}, state="running", seconds=None)
-    add_run(session, 2, conf={"parent_run_id": "top.api-parent"}, **waiting)
-    add_run(session, 3, conf={"parent_run_id": "top.api-parent.child"}, **waiting)
-    add_run(session, 4, conf={"parent_run_id": "top.api-parents"}, **waiting)
-    add_run(session, 5, conf={"parent_run_id": "top.api-parent"})
-    add_run(session, 6, dag=FLOW, run_id="nightly", state="running", seconds=None)
-    add_run(session, 7, dag=STORED, conf={"orchestration_id": f"{FLOW}/nightly"}, **waiting)
-    add_run(session, 8, dag="somebody_elses", conf={"parent_run_id": "top.api-parent"}, **waiting)
-    runs = {number: session.get(DagRun, number) for number in (1, 6)}
-    assert _children(session, runs[1], dags) == [2, 3]  # type: ignore[arg-type]
-    assert _children(session, runs[6], dags) == [7]  # type: ignore[arg-type]
-
-
-@pytest.mark.rules("LC-86")
-def test_of_runs_with_one_id_no_one_takes_the_children_of_another(session: Session, dags: OwnDags) -> None:
-    from airflow.models import DagRun
-
-    for number, dag in ((1, STORED), (2, OTHER)):
-        add_run(session, number, dag=dag, run_id="scheduled__noon", state="running", seconds=None)
-    add_run(session, 3, conf={"parent_run_id": "scheduled__noon"}, state="queued", started=None, seconds=None)
-    first = session.get(DagRun, 1)
-    assert first is not None
-    assert _children(session, first, dags) == []
-
-
 @pytest.mark.rules("API-55", "LC-9", "LC-86")
-def test_a_document_shows_what_was_asked_for_and_no_secret(session: Session, installation: Installation) -> None:
+def test_a_document_shows_what_was_asked_for_and_no_secret(session: Session, recorded: Installation) -> None:
     from airflow.models import DagRun
 
-    cipher = installation.cipher("hidden")
+    cipher = recorded.cipher("hidden")
     conf = {
         "component": SCRIPT, "config": "c1", "branch": "feature", "mode": "forceRun", "tag": "1.2", "rows": ["a", 2],
         "values": "v1", "variables": {"city": "Ostrava", "n": 1}, "parent_run_id": "top.123",
@@ -274,7 +188,7 @@ def test_a_document_shows_what_was_asked_for_and_no_secret(session: Session, ins
             triggering_user_name="storage-token-9")  # fmt: skip
     run = session.get(DagRun, 41)
     assert run is not None
-    document = job_document(session, run, request_of(installation.settings)).model_dump(mode="json", by_alias=True)
+    document = job_document(session, run, request_of(recorded.settings)).model_dump(mode="json", by_alias=True)
     assert "do not show" not in str(document)
     assert str(document).count(cipher) == 1
     expected = {
@@ -296,12 +210,12 @@ def test_a_document_shows_what_was_asked_for_and_no_secret(session: Session, ins
 
 
 @pytest.mark.rules("API-55")
-def test_runs_that_airflow_started_itself_are_jobs_too(session: Session, installation: Installation) -> None:
+def test_runs_that_airflow_started_itself_are_jobs_too(session: Session, recorded: Installation) -> None:
     from airflow.models import DagRun
 
     add_run(session, 17, dag=STORED, run_id="scheduled__2026-03-10T12:00:00+00:00", state="running", seconds=None)
     add_run(session, 18, dag=FLOW, state="running", seconds=None)
-    request = request_of(installation.settings)
+    request = request_of(recorded.settings)
     stored, flow = (job_document(session, session.get(DagRun, number), request) for number in (17, 18))  # type: ignore[arg-type]
     assert (stored.id, stored.component, stored.config, stored.mode, stored.type) == (
         "17", SCRIPT, "stored", "run", "standard",
@@ -311,22 +225,22 @@ def test_runs_that_airflow_started_itself_are_jobs_too(session: Session, install
 
 
 @pytest.mark.rules("LC-8", "LC-6")
-def test_a_run_that_was_begun_anew_does_not_tell_errors_of_before(session: Session, installation: Installation) -> None:
+def test_a_run_that_was_begun_anew_does_not_tell_errors_of_before(session: Session, recorded: Installation) -> None:
     from airflow.models import DagRun
 
-    ledger = open_ledger(installation.settings.storage)
+    ledger = open_ledger(recorded.settings.storage)
 
     def tell(number: int, message: str, when: datetime) -> None:
         source = EventSource(f"{STORED}/run-{number}", f"run-{number}")
         event = new_event(source, EventType.ERROR, message, results={"error": "user"})
         ledger.add_events([replace(event, id=os.urandom(8).hex(), created=when)])
 
-    request = request_of(installation.settings)
+    request = request_of(recorded.settings)
     for number in (1, 2):
         add_run(session, number, dag=STORED, state="failed")
         tell(number, "Of yesterday.", NOON - timedelta(days=1))
     # Where the files lie is the operator's business.
-    tell(2, f"{installation.settings.project}/main: Of this time.", NOON + timedelta(seconds=5))
+    tell(2, f"{recorded.settings.project}/main: Of this time.", NOON + timedelta(seconds=5))
     messages = []
     for number in (1, 2):
         run = session.get(DagRun, number)
@@ -335,78 +249,6 @@ def test_a_run_that_was_begun_anew_does_not_tell_errors_of_before(session: Sessi
         assert result is not None
         messages.append(result.message)
     assert messages == ["The job failed: see its run in Airflow.", "main: Of this time."]
-
-
-def add_task(session: Session, dag: str, task: str, state: str) -> None:
-    values = {"dag_id": dag, "run_id": "run-1", "task_id": task, "map_index": -1, "state": state, "pool": "p",
-              "pool_slots": 1, "max_tries": 0, "id": uuid4(), "span_status": "x", "try_number": 0}  # fmt: skip
-    session.execute(insert(TaskInstance.__table__), [values])
-
-
-@pytest.mark.rules("LC-85")
-def test_a_job_that_only_cleans_up_has_nothing_to_terminate(session: Session) -> None:
-    from airflow.models import DagRun
-
-    add_run(session, 1, dag=STORED, state="running", seconds=None)
-    run = session.get(DagRun, 1)
-    assert run is not None
-    dag = SimpleNamespace(
-        task_dict={"work": SimpleNamespace(is_teardown=False), "clean_up": SimpleNamespace(is_teardown=True)}
-    )
-
-    add_task(session, STORED, "clean_up", "running")
-    add_task(session, STORED, "work", "success")
-    assert not _has_work(session, run, dag)
-    session.execute(update(TaskInstance).where(TaskInstance.task_id == "work").values(state=None))
-    assert _has_work(session, run, dag)
-    session.execute(update(TaskInstance).where(TaskInstance.task_id == "work").values(state="deferred"))
-    assert _has_work(session, run, dag)
-
-
-@pytest.mark.rules("LC-85")
-def test_a_job_whose_container_may_have_nobody_is_looked_after(session: Session) -> None:
-    from airflow.models import DagRun
-
-    add_run(session, 1, dag=JOBS_DAG, state="running", seconds=None)
-    run = session.get(DagRun, 1)
-    assert run is not None
-    add_task(session, JOBS_DAG, "run_job", "queued")
-    assert LeftBehind.of(session, run) is None, "it has no container yet"
-    left = LeftBehind(JOBS_DAG, "run-1", run.clear_number)
-    for state, found in {"running": left, "deferred": left, "up_for_retry": left, None: left, "failed": None}.items():
-        session.execute(update(TaskInstance).values(state=state, try_number=1))
-        assert LeftBehind.of(session, run) == found, state
-    assert not left.is_over(session)
-    session.execute(update(DagRun).values(state="failed"))
-    assert left.is_over(session)
-    session.execute(update(DagRun).values(clear_number=run.clear_number + 1))
-    assert not left.is_over(session), "somebody has begun it anew"
-
-
-@pytest.mark.engine
-@pytest.mark.rules("LC-85")
-def test_a_container_that_nobody_follows_is_removed_with_its_folder_unless_its_run_was_begun_anew(
-    session: Session, installation: Installation, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    add_run(session, 1, dag=JOBS_DAG, state="failed", clear_number=1)
-    monkeypatch.setattr("airflow.utils.session.create_session", lambda **_: nullcontext(session))
-    settings = installation.settings
-    folder = Workspace(settings.workspaces, f"{JOBS_DAG}/run-1").folder
-    folder.mkdir(parents=True)
-    labels = {LABEL_JOB: f"{JOBS_DAG}/run-1", LABEL_INSTALLATION: settings.installation}
-    with Engine.from_environment() as engine:
-        container = engine.client.create_container("docker-runner/base", ["sleep", "600"], labels=labels)["Id"]
-        try:
-            engine.client.start(container)
-            LeftBehind(JOBS_DAG, "run-1", 0).stop(settings)
-            assert engine.client.inspect_container(container)["State"]["Running"]
-            assert folder.exists()
-            LeftBehind(JOBS_DAG, "run-1", 1).stop(settings)
-            assert engine.client.containers(all=True, filters={"id": container}) == []
-            assert not folder.exists()
-        finally:
-            with suppress(docker.errors.NotFound):
-                engine.client.remove_container(container, force=True)
 
 
 @pytest.mark.rules("LC-85")
@@ -420,7 +262,7 @@ def test_a_termination_counts_for_one_beginning_of_a_run_and_keeps_what_people_n
 
 
 @pytest.mark.rules("LC-86")
-def test_a_job_is_one_run_of_one_of_the_projects_dags(session: Session, installation: Installation) -> None:
+def test_a_job_is_one_run_of_one_of_the_projects_dags(session: Session, recorded: Installation) -> None:
     first, second, third = (new_run_id() for _ in range(3))
     add_run(session, 1, run_id=first)
     add_run(session, 2, dag="somebody.elses", run_id=first)
@@ -430,7 +272,7 @@ def test_a_job_is_one_run_of_one_of_the_projects_dags(session: Session, installa
     add_run(session, 6, dag=FLOW, run_id="scheduled__2026-03-10")
     add_run(session, 7, dag="somebody.elses")
     wanted = (first, second, third, "1", "6", "7", "8", "06", "-6", str(2**40), "api-", "scheduled__2026-03-10")
-    runs = [find_run(session, job_id, installation.settings) for job_id in wanted]
+    runs = [find_run(session, job_id, recorded.settings) for job_id in wanted]
     assert [run and run.id for run in runs] == [1, None, None, None, 6, *[None] * 7]
     assert [job_id_of(run) for run in runs if run] == [first, "6"]
 
