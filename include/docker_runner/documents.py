@@ -187,22 +187,6 @@ def read_object(path: Path, schema: str) -> dict[str, Any]:
     return content
 
 
-def read_object_again(path: Path, schema: str) -> dict[str, Any]:
-    """As :func:`read_object`, in a third of the time, for a file that was read before: it looks for no repeated keys.
-
-    Raises:
-        ConfigurationError: as of :func:`read_object`.
-    """
-    import msgspec
-
-    try:
-        document = msgspec.json.decode(path.read_bytes())
-    except (msgspec.DecodeError, UnicodeDecodeError, OSError):
-        # Whatever is wrong with it is told as always; a mark of its encoding is nothing wrong.
-        return read_object(path, schema)
-    return checked(document, schema, file=path)  # type: ignore[no-any-return]
-
-
 def checked(document: Any, schema: str, *, file: Path | str | None = None, key: str = "") -> Any:
     """Check a document against a schema and return a copy with the schema's defaults filled in (CF-35).
 

@@ -28,8 +28,10 @@ import docker_runner.storage.lake.lake
 import docker_runner_airflow.dag_factory
 import docker_runner_airflow.hooks
 import docker_runner_airflow.operators
+from docker_runner.project.manifest_items import manifest_decoder
 from docker_runner.schemas import compile_schemas
 
 compile_schemas()
+manifest_decoder()
 # Making a DAG imports what the SDK imports lazily.
 airflow.sdk.DAG("preload", schedule=None)

@@ -23,11 +23,11 @@ import difflib
 import hashlib
 import json
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
-from docker_runner.documents import lines_shown, read_object, read_object_again
+from docker_runner.documents import lines_shown, read_object
 from docker_runner.errors import ConfigurationError, NotFoundError
 from docker_runner.project.blocks import with_code
 from docker_runner.project.branches import branch_of_folder, branch_of_manifest
@@ -45,6 +45,7 @@ from docker_runner.project.entries import (
 from docker_runner.project.flow import Flow, flow_errors, phases_version, read_phases
 from docker_runner.project.folder_entries import FolderEntries
 from docker_runner.project.ignored import Ignored
+from docker_runner.project.manifest_items import SCHEMA, read_manifest_again
 from docker_runner.project.schedule import Schedule
 
 
@@ -108,8 +109,8 @@ class Project:
     Args:
         folder: the project directory.
         branch: path or id of the branch to read; empty for the default branch.
-        was_read: somebody has read this manifest to the letter before. Each task of Airflow reads it again and need
-            not look for keys that stand in it twice, which takes longest.
+        was_read: somebody has read this manifest to the letter before. Each task of Airflow reads it again, and need
+            neither look for keys that stand in it twice nor decode more of it than it asks for.
 
     Raises:
         NotFoundError: there is no such directory.
@@ -122,8 +123,10 @@ class Project:
         if not folder.is_dir():
             raise NotFoundError(f"There is no project directory {folder}; DOCKER_RUNNER_PROJECT names the one to use.")
         self._manifest_file = folder / ".keboola" / "manifest.json"
-        read = read_object_again if was_read else read_object
-        self._manifest = read(self._manifest_file, "project-manifest") if self._manifest_file.exists() else None
+        self._manifest: dict[str, Any] | None = None
+        if self._manifest_file.exists():
+            read = read_manifest_again if was_read else partial(read_object, schema=SCHEMA)
+            self._manifest = read(self._manifest_file)
         if self._manifest is None:
             self.branch = branch_of_folder(folder, branch)
         else:

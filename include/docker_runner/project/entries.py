@@ -17,6 +17,7 @@ from docker_runner.errors import ConfigurationError
 from docker_runner.positions import line_of
 from docker_runner.project.branches import Branch
 from docker_runner.project.ignored import Ignored
+from docker_runner.project.manifest_items import UndecodedItems
 from docker_runner.project.unnamed import unnamed_folders
 
 VARIABLES_COMPONENT = "keboola.variables"
@@ -78,7 +79,8 @@ class ManifestEntries:
 
     Args:
         file: the manifest, for errors.
-        manifest: its content, checked except for the list of configurations.
+        manifest: its content, checked except for the list of configurations; a task's has :class:`UndecodedItems`
+            there, of which those are decoded that something is asked about.
         folder: the project directory.
         branch: the branch that is read.
         ignored: what counts as not there.
@@ -96,10 +98,40 @@ class ManifestEntries:
         self._children: dict[Key, list[Key]] = {}
         self._branches = {str(item["id"]): str(item["path"]) for item in manifest["branches"]}
         self._nowhere: set[Key] = set()
-        nowhere: list[tuple[int, Any]] = []
-        own = {item["id"] for item in manifest["branches"] if str(item["id"]) == branch.id} | {branch.id}
-        # Every task goes through this loop once for each configuration of the project.
-        for index, item in enumerate(manifest["configurations"] or []):
+        self._of_no_branch: list[tuple[int, Any]] = []
+        self._own = {item["id"] for item in manifest["branches"] if str(item["id"]) == branch.id} | {branch.id}
+        self._left_alone: list[Any] = []
+        self._undecoded: UndecodedItems | None = None
+        self._looked_for: set[str] = set()
+        items = manifest["configurations"] or []
+        if isinstance(items, UndecodedItems):
+            self._undecoded = items
+            if ignored.configurations or ignored.components:
+                # What belongs to something that is left alone does not tell that by itself.
+                self._look_for("")
+        else:
+            self._add(enumerate(items))
+            self._complete()
+
+    def _look_for(self, value: str) -> None:
+        """Have the items at hand in which a value stands; for an empty one all of them."""
+        if self._undecoded is None or value in self._looked_for:
+            return
+        self._looked_for.add(value)
+        self._add(self._undecoded.take(value))
+        if self._of_no_branch:
+            # Whether one of these hides another item is told only by all.
+            self._add(self._undecoded.take(""))
+        # Whoever asks for several of them gets them in the manifest's order, however they were found.
+        self._items = dict(sorted(self._items.items(), key=lambda found: found[1][0]))
+        if not self._undecoded:
+            self._undecoded = None
+            self._complete()
+
+    def _add(self, items: Iterable[tuple[int, Any]]) -> None:
+        own = self._own
+        # Whoever reads a whole project goes through this loop once for each of its configurations.
+        for index, item in items:
             try:
                 component_id, config_id, branch_id = item["componentId"], item["id"], item["branchId"]
                 ours = branch_id in own or str(branch_id) in own
@@ -109,7 +141,7 @@ class ManifestEntries:
                 # Kept under a name of its own, so that it shows itself and hides no other.
                 component_id, config_id, ours = f"configurations[{index}]", "", True
             if not ours and str(branch_id) not in self._branches:
-                nowhere.append((index, item))
+                self._of_no_branch.append((index, item))
             elif ours:
                 key = component_id, config_id if type(config_id) is str else str(config_id)
                 if key in self._items:
@@ -118,30 +150,31 @@ class ManifestEntries:
                 self._items[key] = index, item
                 if type(item) is dict and "relations" in item and (parent := _parent(item)):
                     self._children.setdefault(parent, []).append(key)
-        self._add_nowhere(nowhere)
-        self._left_alone: list[Any] = []
-        for key in [key for key in self._items if ignored.has(key)]:
-            for gone in (key, *self._children.pop(key, [])):
-                self._left_alone.append(self._items.pop(gone, (0, {}))[1])
 
-    def _add_nowhere(self, items: Iterable[tuple[int, Any]]) -> None:
-        """Keep configurations of branches that the manifest does not have, which would show themselves nowhere.
+    def _complete(self) -> None:
+        """Finish what can be told only when all items are known.
 
-        They hide none of the branch that is read.
+        Configurations of branches that the manifest does not have would show themselves nowhere: they are kept, and
+        hide none of the branch that is read. What is left alone goes.
         """
-        for index, item in items:
+        for index, item in sorted(self._of_no_branch, key=lambda found: found[0]):
             key = str(item["componentId"]), str(item["id"])
             key = key if key not in self._items else (f"configurations[{index}]", "")
             self._items[key] = index, item
             self._nowhere.add(key)
+        for key in [key for key in self._items if self._ignored.has(key)]:
+            for gone in (key, *self._children.pop(key, [])):
+                self._left_alone.append(self._items.pop(gone, (0, {}))[1])
 
     def keys(self) -> Iterator[Key]:
         """Those that can be run, in the manifest's order."""
+        self._look_for("")
         children = {child for children in self._children.values() for child in children}
         return (key for key in self._items if key[0] not in NOT_RUN and key not in children)
 
     def has(self, key: Key) -> bool:
         """Whether there is such a configuration that can be run."""
+        self._look_for(key[1])
         return key in self._items and key[0] not in NOT_RUN
 
     def get(self, key: Key) -> Entry | None:
@@ -150,6 +183,8 @@ class ManifestEntries:
         Raises:
             ConfigurationError: its item in the manifest is wrong.
         """
+        if key not in self._known:
+            self._look_for(key[1])
         if key not in self._known and key in self._items:
             # Variables and schedules ask for the entry that they belong to.
             self._known[key] = self._read(key)
@@ -198,7 +233,7 @@ class ManifestEntries:
 
     def _folder_around(self, parent: Key | None, item: Mapping[str, Any]) -> Path:
         """The folder that the path of an item counts from: that of what it belongs to, else the branch's."""
-        around = self.get(parent) if parent and parent in self._items else None
+        around = self.get(parent) if parent else None
         if not around:
             return self._folder
         row_id = str(_relation(item).get("rowId", ""))
@@ -206,21 +241,26 @@ class ManifestEntries:
 
     def of(self, component_id: str) -> Iterator[Key]:
         """All configurations of a component, in the manifest's order."""
+        self._look_for(component_id)
         return (key for key in self._items if key[0] == component_id)
 
     def at(self, path: str) -> Key | None:
         """The configuration that lies at a path of the branch."""
         wanted = path.strip("/")
+        self._look_for(wanted)
         items = ((key, item) for key, (_, item) in self._items.items() if isinstance(item, dict))
         return next((key for key, item in items if item.get("path") == wanted and not _parent(item)), None)
 
     def children(self, key: Key, component_id: str) -> list[Entry]:
         """The configurations of a component that belong to a configuration."""
-        found = (self.get(child) for child in self._children.get(key, []) if child[0] == component_id)
+        self._look_for(key[1])
+        children = [child for child in self._children.get(key, []) if child[0] == component_id]
+        found = map(self.get, sorted(children, key=lambda child: self._items[child][0]))
         return [entry for entry in found if entry]
 
     def unnamed(self) -> list[Path]:
         """Folders in the branch that look like configurations or rows, and that the manifest does not name."""
+        self._look_for("")
         named: set[Path] = set()
         # What shows itself as broken, or is to be left alone, is not told once more.
         closed = set(self._folders(self._left_alone))
@@ -246,7 +286,7 @@ def _parent(item: Any) -> Key | None:
 
 
 def _relation(item: Mapping[str, Any]) -> Mapping[str, Any]:
-    # In plain steps: every task asks this of each of thousands of items.
+    # In plain steps: this is asked of each of thousands of items.
     given = item.get("relations")
     if isinstance(given, list):
         for relation in given:

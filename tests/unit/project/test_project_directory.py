@@ -113,7 +113,7 @@ def test_a_manifest_that_was_read_before_is_read_in_the_same_way_but_for_keys_th
     assert entries(was_read=True) == whole
     with pytest.raises(ConfigurationError, match="for a second time"):
         entries(was_read=False)
-    for broken in (text[:-3], '{"branches": []}', "[]"):
+    for broken in (text[:-3], '{"branches": []}', "[]", text.replace("other", "oth\x01er")):
         file.write_text(broken)
         with pytest.raises(ConfigurationError) as known:
             Project(pulled.directory)
