@@ -32,7 +32,29 @@ def read_json(path: Path) -> Any:
         ConfigurationError: the file is missing, is not UTF-8 or not JSON, or a map in it has a key twice, of which
             readers would see only one; names the line.
     """
-    return parse_json(read_text(path), file=path, unique=True)
+    data = _read_bytes(path, shown=path)
+    document = _plain_json(data)
+    return parse_json(_decoded(data, shown=path), file=path, unique=True) if document is _UNTOLD else document
+
+
+_UNTOLD = object()
+
+
+def _plain_json(data: bytes) -> Any:
+    """What a JSON file holds, in less than half the time that the usual way takes; untold for some.
+
+    Thousands are read whenever Airflow parses DAGs. What was read is written again: if that is what stands in the file,
+    but for its spaces, then nothing was lost, such as the first of two values under one key. Texts with escapes and the
+    like may be written in another way, and nothing is said of them.
+    """
+    import msgspec
+
+    try:
+        document = msgspec.json.decode(data)
+        same = msgspec.json.encode(document) == msgspec.json.format(data, indent=-1)
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return _UNTOLD
+    return document if same else _UNTOLD
 
 
 def read_text(path: Path, *, shown: str = "") -> str:
@@ -45,14 +67,24 @@ def read_text(path: Path, *, shown: str = "") -> str:
     Raises:
         ConfigurationError: the file is missing or is not UTF-8.
     """
+    text = _decoded(_read_bytes(path, shown=shown or path), shown=shown or path)
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _read_bytes(path: Path, *, shown: Path | str) -> bytes:
     try:
-        return path.read_text(encoding="utf-8-sig")
+        return path.read_bytes()
     except FileNotFoundError:
-        raise ConfigurationError("The file does not exist.", file=shown or path) from None
-    except UnicodeDecodeError as error:
-        raise ConfigurationError(f"The file is not UTF-8 text (byte {error.start}).", file=shown or path) from None
+        raise ConfigurationError("The file does not exist.", file=shown) from None
     except OSError as error:
-        raise ConfigurationError(f"The file cannot be read: {error.strerror}.", file=shown or path) from None
+        raise ConfigurationError(f"The file cannot be read: {error.strerror}.", file=shown) from None
+
+
+def _decoded(data: bytes, *, shown: Path | str) -> str:
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(f"The file is not UTF-8 text (byte {error.start}).", file=shown) from None
 
 
 def read_output(path: Path, *, shown: str) -> Any:

@@ -17,23 +17,32 @@ _TYPES = {"object": dict, "array": list, "string": str, "boolean": bool, "intege
 
 def plainly_fits(document: Any, schema: Mapping[str, Any]) -> bool:
     """Whether a document certainly fits a schema; False when it does not, or when that is not easily told."""
-    return all(word in _NOTES or (word in _WORDS and _WORDS[word](document, value)) for word, value in schema.items())
+    # In plain loops, here and below: this is what thousands of documents pass.
+    for word, value in schema.items():
+        if word not in _NOTES:
+            fits = _WORDS.get(word)
+            if fits is None or not fits(document, value):
+                return False
+    return True
 
 
 def _type(document: Any, wanted: str | list[str]) -> bool:
-    names = (wanted,) if isinstance(wanted, str) else wanted
     kind = type(document)
-    return any(_TYPES.get(name) is kind for name in names)
+    if type(wanted) is str:
+        return _TYPES.get(wanted) is kind
+    return any(_TYPES.get(name) is kind for name in wanted)
 
 
 def _properties(document: Any, schemas: Mapping[str, Any]) -> bool:
-    if type(document) is not dict:
-        return True
-    return all(plainly_fits(value, schemas[name]) for name, value in document.items() if name in schemas)
+    if type(document) is dict:
+        for name, value in document.items():
+            if name in schemas and not plainly_fits(value, schemas[name]):
+                return False
+    return True
 
 
 def _required(document: Any, names: list[str]) -> bool:
-    return type(document) is not dict or all(name in document for name in names)
+    return type(document) is not dict or document.keys() >= set(names)
 
 
 def _items(document: Any, schema: Mapping[str, Any]) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from docker_runner.documents import (
     checked,
     hide_secrets,
     parse_document,
+    parse_json,
     read_json,
     read_object,
     read_output,
@@ -248,6 +250,31 @@ def test_a_key_that_stands_twice_in_its_map_is_refused_in_files_that_people_keep
     with pytest.raises(ConfigurationError) as raised:
         read_json(file)
     assert str(raised.value) == f"{file}:{place}: The key stands here for a second time in its map."
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"a": [1, -2, 2.5, true, null, {}], "b": "x y"}', ' {\r\n\t"a" : "\u00e9\u2028 / \x7f"\n}\n', '"a"', "[]", "",
+        '{"a": {"b": 1, "b": 1}}', '{"a": 1, "\\u0061": 2}', '{"a": "\\/ \\u00e9 \\n \\ud83d\\ude00"}', '"\\ud83d"',
+        "-0", "-0.0", "1.10", "1e2", "1E-7", "1e16", "1e22", "[0.1, 2.0, 5e-324, 1.7976931348623157e308]", "1e999",
+        "18446744073709551616", "-9223372036854775809", "NaN", "-Infinity", "[1,]", "01", " ", '{"a": 1} 2', '"\t"',
+        '"open', "\ufeff[1]", "{'a': 1}", "[" * 100_000, "[" * 300 + "]" * 300,
+    ],
+)  # fmt: skip
+def test_a_file_says_the_same_whether_it_is_written_plainly_or_not(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "file.json"
+    file.write_bytes(text.encode())
+
+    def outcome(read: Callable[[], Any]) -> str:
+        try:
+            # Tells -0 from 0, and numbers with a point from those without.
+            return repr(read())
+        except ConfigurationError as error:
+            return str(error)
+
+    usual = outcome(lambda: parse_json(text.removeprefix("\ufeff"), file=file, unique=True))
+    assert outcome(lambda: read_json(file)) == usual
 
 
 def test_of_keys_that_a_component_writes_twice_the_last_one_counts() -> None:

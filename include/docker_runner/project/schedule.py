@@ -50,17 +50,20 @@ class Schedule:
 
 def _cron_problem(cron: str) -> str:
     """What is wrong with a cron expression; empty when nothing is."""
-    from croniter import CroniterBadDateError, croniter
+    from croniter import CroniterBadDateError, CroniterError, croniter
 
     fields = cron.split()
     is_alias = len(fields) == 1 and cron.startswith("@")
     # croniter takes more than people mean: seconds as the sixth field of six, and times that it draws by lot.
-    if not croniter.is_valid(cron) or not (is_alias or len(fields) == _FIELDS) or _RANDOM.search(cron):
-        return f"{cron!r} is not a cron expression; write five fields such as '0 6 * * *' (daily at six)."
+    no_expression = f"{cron!r} is not a cron expression; write five fields such as '0 6 * * *' (daily at six)."
+    if not (is_alias or len(fields) == _FIELDS) or _RANDOM.search(cron):
+        return no_expression
     try:
         croniter(cron).get_next()
     except CroniterBadDateError:
         return f"The time {cron!r} never comes; write one such as '0 6 * * *' (daily at six)."
+    except CroniterError:
+        return no_expression
     return ""
 
 
