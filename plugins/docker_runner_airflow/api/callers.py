@@ -16,6 +16,7 @@ from docker_runner_airflow.api.addresses import airflow_url
 from docker_runner_airflow.api.errors import ApiError, answer, answer_to_runner
 from docker_runner_airflow.api.login_page import is_for_people, login_page
 from docker_runner_airflow.api.origins import refuse_other_pages
+from docker_runner_airflow.api.starters import name_of_token, name_of_user
 
 if TYPE_CHECKING:
     from airflow.api_fastapi.auth.managers.models.base_user import BaseUser
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 
 TOKEN_HEADER = "X-StorageApi-Token"  # noqa: S105 - the name of a header
 OPEN_PATHS = frozenset({"/health"})
-_TOKEN_PREFIX = "storage-token-"  # noqa: S105 - the beginning of a name
 _MOST_VERIFIERS = 10
 _WHO = (
     f"Send a Storage token in the header {TOKEN_HEADER}, or a token of an Airflow user in the header Authorization: "
@@ -52,7 +52,9 @@ class Caller:
     @property
     def name(self) -> str:
         """What Airflow shows as the one who started a run."""
-        return f"{_TOKEN_PREFIX}{self.token.id}" if self.token else str(self.user.get_name() if self.user else "")
+        if self.token:
+            return name_of_token(self.token.id)
+        return name_of_user(str(self.user.get_name())) if self.user else ""
 
     @property
     def sees_all_jobs(self) -> bool:
@@ -101,12 +103,6 @@ class Caller:
                 user=self.user,
             )
         )
-
-
-def token_id_of(name: str) -> str:
-    """The id of the Storage token behind the name of who started a run; empty for an Airflow user."""
-    number = name.removeprefix(_TOKEN_PREFIX)
-    return number if number != name and number.isdecimal() else ""
 
 
 def caller_of(request: Request) -> Caller:

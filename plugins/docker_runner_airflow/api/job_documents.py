@@ -11,7 +11,6 @@ from docker_runner.documents import HIDDEN, replace_secrets, scalar_text
 from docker_runner.encryption import is_cipher
 from docker_runner.job.request import full_run_id
 from docker_runner_airflow.api.addresses import airflow_url, api_url
-from docker_runner_airflow.api.callers import token_id_of
 from docker_runner_airflow.api.errors import without_folders
 from docker_runner_airflow.api.job_ids import job_id_of
 from docker_runner_airflow.api.job_models import (
@@ -31,6 +30,7 @@ from docker_runner_airflow.api.job_reports import Reports
 from docker_runner_airflow.api.job_results import read_reports, result_of
 from docker_runner_airflow.api.job_status import Status, on_error, status_of
 from docker_runner_airflow.api.own_dags import OwnDags
+from docker_runner_airflow.api.starters import token_id_of
 from docker_runner_airflow.jobs_dag import JOBS_DAG
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ def job_summary(run: RunRecord, note: str, request: Request) -> JobSummary:
     conf, dags = conf_of_run(run), OwnDags.knowing(request.app.state.settings, run.dag_id)
     status = status_of(state=str(run.state), start=run.start_date, conf=conf, note=note, clear_number=run.clear_number)
     component, config = _component_and_config(run, conf, dags)
-    token = token_id_of(run.triggering_user_name or "")
+    token = token_id_of(run)
     branch = dags.branch_id_of(_text(conf, "branch") or "" if run.dag_id == JOBS_DAG else "")
     asked_to_end = status in (Status.TERMINATING, Status.TERMINATED, Status.CANCELLED)
     size = _text(_map(conf, "backend"), "containerType") or _text(_map(conf, "backend"), "type")

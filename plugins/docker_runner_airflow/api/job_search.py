@@ -13,6 +13,7 @@ from pydantic_core import PydanticCustomError
 
 from docker_runner_airflow.api.job_status import Status, condition_of
 from docker_runner_airflow.api.own_dags import OwnDags
+from docker_runner_airflow.api.starters import started_with, token_id_of
 from docker_runner_airflow.jobs_dag import JOBS_DAG
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ def find_jobs(session: Session, wanted: JobFilter, *, dags: OwnDags, caller: Cal
 
     conditions: list[ColumnElement[bool]] = [DagRun.dag_id.in_(visible_dags(session, dags, caller))]
     if caller.token and not caller.sees_all_jobs:
-        conditions.append(DagRun.triggering_user_name == caller.name)
+        conditions.append(started_with(caller.token.id))
     if wanted.component or wanted.config or wanted.branch_id:
         conditions.append(or_(DagRun.dag_id.in_(_stored(wanted, dags)), and_(*_inline(wanted, dags))))
     if wanted.status:
@@ -170,5 +171,5 @@ def visible_dags(session: Session, dags: OwnDags, caller: Caller) -> Collection[
 def may_see(run: Any, caller: Caller) -> bool:
     """Whether a caller may see a job."""
     if caller.token:
-        return caller.sees_all_jobs or run.triggering_user_name == caller.name
+        return caller.sees_all_jobs or token_id_of(run) == str(caller.token.id)
     return caller.may(run.dag_id, "GET", of_run=True)

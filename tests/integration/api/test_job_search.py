@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,10 +21,11 @@ from tests.integration.api.records import FLOW, MANAGER, NOON, OTHER, STORED, ad
 from docker_runner.project.dag_ids import dag_id
 from docker_runner.storage import open_ledger
 from docker_runner.storage.events import EventSource, EventType, new_event
+from docker_runner_airflow.api.callers import Caller
 from docker_runner_airflow.api.errors import ApiError
 from docker_runner_airflow.api.job_documents import job_document, job_summary
 from docker_runner_airflow.api.job_ids import find_run, job_id_of, new_run_id
-from docker_runner_airflow.api.job_search import JobFilter, find_jobs
+from docker_runner_airflow.api.job_search import JobFilter, find_jobs, may_see
 from docker_runner_airflow.api.job_status import Status, note_of_termination, status_of
 from docker_runner_airflow.api.own_dags import OwnDags
 from docker_runner_airflow.api.starting import unfinished_job
@@ -49,13 +51,35 @@ def test_jobs_are_listed_newest_first_and_page_by_page(session: Session, dags: O
 
 @pytest.mark.rules("API-55")
 def test_a_token_sees_the_jobs_that_were_started_with_it(session: Session, dags: OwnDags) -> None:
-    add_run(session, 1, triggering_user_name="storage-token-7")
-    add_run(session, 2, triggering_user_name="storage-token-77")
-    add_run(session, 3, triggering_user_name="admin")
-    add_run(session, 4)
+    for number, name in enumerate(("storage-token-7", "storage-token-77", "admin", None), start=1):
+        add_run(session, number, run_id=new_run_id(), triggering_user_name=name)
     assert found(session, dags, holder(7)) == [1]
     assert found(session, dags, holder(8)) == []
     assert found(session, dags) == [4, 3, 2, 1]
+
+
+@pytest.mark.rules("API-55")
+def test_a_user_who_is_called_like_a_token_is_not_taken_for_it(
+    session: Session, dags: OwnDags, recorded: Installation
+) -> None:
+    from airflow.models import DagRun
+
+    namesake = Caller(user=SimpleNamespace(get_name=lambda: "storage-token-7"))  # type: ignore[arg-type]
+    other = Caller(user=SimpleNamespace(get_name=lambda: "ann"))  # type: ignore[arg-type]
+    # By the API, in Airflow's UI, by a flow that the token has started, and by the token.
+    add_run(session, 1, run_id=new_run_id(), triggering_user_name=namesake.name)
+    add_run(session, 2, run_id="manual__2026-03-10", triggering_user_name="storage-token-7")
+    add_run(session, 3, run_id="keboola.flow--nightly--api-x--task", triggering_user_name="storage-token-7")
+    add_run(session, 4, run_id=new_run_id(), triggering_user_name=holder(7).name)
+    assert found(session, dags, holder(7)) == [4]
+    request = request_of(recorded.settings)
+    for number in (1, 2, 3, 4):
+        run = session.get(DagRun, number)
+        assert run is not None
+        assert may_see(run, holder(7)) is (number == 4)
+        token = job_summary(run, "", request).token
+        assert (token.id if token else None) == ("7" if number == 4 else None)
+    assert (namesake.name, other.name, holder(7).name) == ("user storage-token-7", "ann", "storage-token-7")
 
 
 @pytest.mark.rules("API-55")
