@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,6 +13,7 @@ from pydantic import Field
 from starlette.requests import Request
 
 from docker_runner.errors import NotFoundError
+from docker_runner_airflow.api.action_places import ActionPlaces
 from docker_runner_airflow.api.bodies import Body, StrictJson
 from docker_runner_airflow.api.callers import CallerDep
 from docker_runner_airflow.api.errors import ApiError, documented
@@ -30,7 +28,6 @@ if TYPE_CHECKING:
 router = APIRouter(route_class=StrictJson, tags=["Synchronous actions"])
 
 LOG = logging.getLogger("docker_runner")
-_COME_AGAIN_SECONDS = 5
 
 
 class ActionBody(Body):
@@ -40,37 +37,6 @@ class ActionBody(Body):
         description="The whole configuration; stored ones cannot be named. Values of keys that begin with `#` may be "
         "ciphers or plain texts, and are kept nowhere."
     )
-
-
-class ActionPlaces:
-    """How many actions a process runs at a time: each takes a thread for up to half a minute, and memory of the engine.
-
-    Args:
-        number: of them.
-    """
-
-    def __init__(self, number: int) -> None:
-        self._free = threading.BoundedSemaphore(number)
-        self._number = number
-
-    @contextmanager
-    def taken(self) -> Iterator[None]:
-        """Take a place for the time of a block.
-
-        Raises:
-            ApiError: 429, all are taken: whoever waits for an answer does not wait for that of others.
-        """
-        if not self._free.acquire(blocking=False):
-            raise ApiError(
-                429,
-                f"As many actions are running as may at a time ({self._number}, DOCKER_RUNNER_API_ACTIONS): "
-                "try again in a moment.",
-                headers={"Retry-After": str(_COME_AGAIN_SECONDS)},
-            )
-        try:
-            yield
-        finally:
-            self._free.release()
 
 
 @dataclass(frozen=True)
@@ -143,7 +109,7 @@ async def act(
     """Run the action, and answer with exactly what the component answered (API-39)."""
     await to_thread.run_sync(caller.refuse_unless_may_run, JOBS_DAG)
     places: ActionPlaces = request.app.state.action_places
-    with places.taken():
+    with places.taken(caller.name):
         # Not Airflow's own threads, which all its other calls need. When the client goes away the thread goes on: the
         # container ends, and is removed.
         answer = await to_thread.run_sync(

@@ -7,6 +7,7 @@ import os
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
@@ -15,6 +16,8 @@ from tests.installation import Installation, build_script_image, container_names
 from tests.integration.api.clients import Api, error_of, serving
 
 from docker_runner.job import action as action_module
+from docker_runner_airflow.api.action_places import ActionPlaces
+from docker_runner_airflow.api.errors import ApiError
 
 pytestmark = [pytest.mark.engine, pytest.mark.filterwarnings("ignore::DeprecationWarning")]
 
@@ -151,6 +154,23 @@ def test_whoever_finds_all_places_taken_is_told_at_once(api: Api, last_thread: N
     thread.join()
     assert first[0].json() == 1
     assert look(api, "print(2)").json() == 2
+
+
+@pytest.mark.parametrize(("number", "of_one"), [(1, 1), (2, 1), (3, 2), (8, 4)])
+def test_one_caller_leaves_half_of_the_places_to_others(number: int, of_one: int) -> None:
+    places = ActionPlaces(number)
+    with ExitStack() as held:
+        for _ in range(of_one):
+            held.enter_context(places.taken("ann"))
+        with pytest.raises(ApiError, match=r"your actions|at a time") as refused, places.taken("ann"):
+            pass
+        assert refused.value.status_code == 429
+        for name in range(number - of_one):
+            held.enter_context(places.taken(f"other {name}"))
+        with pytest.raises(ApiError, match=f"at a time .{number}, DOCKER_RUNNER_API_ACTIONS"), places.taken("bob"):
+            pass
+    with places.taken("ann"):
+        pass
 
 
 @pytest.mark.rules("API-3")
