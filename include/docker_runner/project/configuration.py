@@ -22,6 +22,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
+from copy import copy
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
@@ -127,11 +128,30 @@ class Project:
         if self._manifest_file.exists():
             read = read_manifest_again if was_read else partial(read_object, schema=SCHEMA)
             self._manifest = read(self._manifest_file)
+        self._ignored = Ignored.read(folder, self._manifest)
+        self._open(branch)
+
+    @lines_shown()
+    def in_branch(self, branch: str) -> Project:
+        """The same project with another of its branches: its manifest is not read again.
+
+        Args:
+            branch: path or id of the branch; empty for the default branch.
+
+        Raises:
+            NotFoundError: it has no such branch.
+        """
+        other = copy(self)
+        vars(other).pop("_entries", None)
+        other._open(branch)
+        return other
+
+    def _open(self, branch: str) -> None:
+        folder = self.folder
         if self._manifest is None:
             self.branch = branch_of_folder(folder, branch)
         else:
             self.branch = branch_of_manifest(folder, self._manifest, branch, file=self._manifest_file)
-        self._ignored = Ignored.read(folder, self._manifest)
         if self._ignored.branches & {self.branch.path, self._branch_name()}:
             raise NotFoundError(f"The branch {self.branch.path!r} is ignored by {folder / '.keboola' / '.kbcignore'}.")
 

@@ -18,10 +18,12 @@ from docker_runner_airflow.api import (
     run_calls,
     stats_calls,
 )
+from docker_runner_airflow.api.action_places import ActionPlaces
 from docker_runner_airflow.api.callers import Authentication
 from docker_runner_airflow.api.errors import EveryErrorAnswered, add_error_handlers
 from docker_runner_airflow.api.limits import BodyLimit, RateLimit
 from docker_runner_airflow.api.loading import load_what_calls_need
+from docker_runner_airflow.api.projects import ReadOnce
 
 if TYPE_CHECKING:
     from docker_runner.settings import Settings
@@ -55,13 +57,14 @@ def create_application(settings: Settings) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.settings = settings
-    app.state.action_places = action_calls.ActionPlaces(settings.api_actions)
+    app.state.action_places = ActionPlaces(settings.api_actions)
     load_what_calls_need()
     for router in ROUTERS:
         app.include_router(router)
     documentation.add(app)
     add_error_handlers(app)
     # The last one added is the first that a request meets.
+    app.add_middleware(ReadOnce)
     app.add_middleware(BodyLimit, most_bytes=settings.api_max_body_bytes)
     app.add_middleware(Authentication, settings=settings, rate=RateLimit(settings.api_rate))
     app.add_middleware(EveryErrorAnswered)

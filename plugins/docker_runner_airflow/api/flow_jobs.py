@@ -11,7 +11,7 @@ from docker_runner_airflow.api.turns import STORING
 if TYPE_CHECKING:
     from docker_runner.project.configuration import Project
     from docker_runner_airflow.api.callers import Caller
-    from docker_runner_airflow.api.starting import NewJob
+    from docker_runner_airflow.api.new_jobs import NewJob
 
 
 def is_flow(component_id: str) -> bool:

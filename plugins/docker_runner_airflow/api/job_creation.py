@@ -18,10 +18,11 @@ from docker_runner_airflow.api.errors import ApiError, documented
 from docker_runner_airflow.api.job_bodies import JobBody
 from docker_runner_airflow.api.job_documents import job_document
 from docker_runner_airflow.api.job_models import JobDocument
+from docker_runner_airflow.api.new_jobs import NewJob
 from docker_runner_airflow.api.projects import project_of
 from docker_runner_airflow.api.run_bodies import values_asked
 from docker_runner_airflow.api.run_calls import PARENT, ParentDep
-from docker_runner_airflow.api.starting import NewJob, refuse_unknown_component, start
+from docker_runner_airflow.api.starting import refuse_unknown_component, start
 
 router = APIRouter(route_class=StrictJson, tags=["Jobs"])
 

@@ -16,9 +16,10 @@ from docker_runner_airflow.api.bodies import StrictJson
 from docker_runner_airflow.api.callers import CallerDep
 from docker_runner_airflow.api.errors import RUN_ID_HEADER, ApiError, documented
 from docker_runner_airflow.api.job_ids import job_id_of
+from docker_runner_airflow.api.new_jobs import NewJob, Started
 from docker_runner_airflow.api.projects import BranchPath, ComponentPath
 from docker_runner_airflow.api.run_bodies import RunBody, SandboxBody, given, values_asked
-from docker_runner_airflow.api.starting import NewJob, Started, refuse_unknown_component, start
+from docker_runner_airflow.api.starting import refuse_unknown_component, start
 
 router = APIRouter(route_class=StrictJson, tags=["Run"])
 

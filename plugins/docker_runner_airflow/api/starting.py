@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from docker_runner.documents import scalar_text, walk_secrets
-from docker_runner.encryption import Scope
 from docker_runner.errors import ConfigurationError, UserError
 from docker_runner.job.request import FORCE_RUN
 from docker_runner.project.component import ComponentRegistry
@@ -19,10 +15,10 @@ from docker_runner_airflow.api.errors import ApiError
 from docker_runner_airflow.api.flow_jobs import is_flow, refuse_what_no_flow_takes
 from docker_runner_airflow.api.job_ids import new_run_id
 from docker_runner_airflow.api.job_search import may_see
+from docker_runner_airflow.api.new_jobs import NewJob, Started, conf_of_job, known_rows
 from docker_runner_airflow.api.projects import project_of
 from docker_runner_airflow.api.turns import STORING, jobs_dag_unknown, one_at_a_time, unfinished_before
-from docker_runner_airflow.jobs_dag import AFTER, JOBS_DAG, conf_of
-from docker_runner_airflow.tools import airflow_encryptor
+from docker_runner_airflow.jobs_dag import JOBS_DAG
 
 if TYPE_CHECKING:
     from airflow.models import DagModel, DagRun
@@ -35,50 +31,6 @@ if TYPE_CHECKING:
 _LONGEST_MESSAGE = 500
 # A run is due when the database's clock has passed its time, and SQLite's clock ticks in full seconds.
 _DUE_BEFORE = timedelta(seconds=2)
-
-
-@dataclass(frozen=True)
-class NewJob:
-    """A job that is to be started.
-
-    Attributes:
-        component: a component that is registered, or none in the mode ``sandbox``.
-        config: id of a stored configuration; may be empty.
-        branch: folder or id of a branch; empty for the one that this installation runs.
-        mode: one of :data:`docker_runner.job.request.MODES`.
-        config_data: a configuration that comes with the request.
-        rows: ids of rows; empty for all. What is no id is left to the job to refuse (API-31).
-        asked: what else is asked for, with the keys of a :class:`docker_runner.job.request.JobRequest`.
-        parent: run id of what the job is part of (LC-86).
-        api: what the API keeps of the request.
-        after: when it starts; None is now.
-        deduplication_id: while a job with this id is not finished no other one is started.
-    """
-
-    component: str
-    config: str = ""
-    branch: str = ""
-    mode: str = "run"
-    config_data: Mapping[str, Any] = field(default_factory=dict, repr=False)
-    rows: Sequence[Any] = ()
-    asked: Mapping[str, Any] = field(default_factory=dict)
-    parent: str = ""
-    api: Mapping[str, Any] = field(default_factory=dict)
-    after: datetime | None = None
-    deduplication_id: str = ""
-
-
-@dataclass(frozen=True)
-class Started:
-    """The DAG run of a job.
-
-    Attributes:
-        run: it is detached from its session.
-        is_new: it was started by this request.
-    """
-
-    run: DagRun
-    is_new: bool = True
 
 
 def refuse_unknown_component(component_id: str, settings: Settings) -> None:
@@ -127,7 +79,7 @@ def start(job: NewJob, caller: Caller, settings: Settings) -> Started:
         if any(run.dag_id == JOBS_DAG for run in before):
             target = JOBS_DAG
             _refuse_stopped(target, dags.get(target))
-        conf = _conf(job, caller, project, settings, target=target, before=before)
+        conf = conf_of_job(job, caller, project, settings, target=target, before=before)
         return Started(_trigger(session, target, conf, job, caller))
 
 
@@ -192,13 +144,7 @@ def _fits(job: NewJob, project: Project) -> bool:
     """Whether the DAG of a stored configuration can run a job: it has tasks for its rows only."""
     if job.mode not in STORING or job.config_data:
         return False
-    return not job.rows or bool(_known_rows(job, project))
-
-
-def _known_rows(job: NewJob, project: Project) -> list[str]:
-    """The rows that are asked for and exist (RW-6)."""
-    wanted = {scalar_text(row) for row in job.rows if not isinstance(row, Mapping | list)}
-    return [row_id for row_id, _ in project.entry(job.component, job.config).rows if row_id in wanted]
+    return not job.rows or bool(known_rows(job, project))
 
 
 def _current(session: Session, dag: str) -> DagModel | None:
@@ -215,39 +161,6 @@ def _refuse_stopped(dag: str, model: DagModel | None) -> None:
         raise jobs_dag_unknown() if dag == JOBS_DAG else _not_read(dag)
     if model.is_paused:
         raise ApiError(409, f"The DAG {dag} is paused, the job would wait for ever: switch it on in Airflow.")
-
-
-def _conf(
-    job: NewJob, caller: Caller, project: Project, settings: Settings, *, target: str, before: Sequence[DagRun]
-) -> dict[str, Any]:
-    """What the run is asked with; its secrets are ciphers (EN-13)."""
-    is_own = target != JOBS_DAG
-    after = {} if is_own or not before else {AFTER: [[run.dag_id, run.run_id] for run in before]}
-    asked = {
-        **job.asked,
-        "mode": job.mode,
-        "rows": _known_rows(job, project) if is_own and job.rows else list(job.rows),
-        "parent_run_id": job.parent,
-        "api": {**job.api, **after},
-        **_sealed(job, caller, project, settings),
-    }
-    asked = {name: value for name, value in asked.items() if value not in ("", [], {}, None)}
-    return asked if is_own else conf_of(job.component, job.config, job.branch, asked)
-
-
-def _sealed(job: NewJob, caller: Caller, project: Project, settings: Settings) -> dict[str, Any]:
-    """What came with the job and may be secret, and the caller's token, readable by the job's component only."""
-    if is_flow(job.component):
-        return {}
-    given = {"config_data": dict(job.config_data), "variables": dict(job.asked.get("variables") or {})}
-    if caller.presented is None and not any(True for _ in walk_secrets(given)):
-        return given
-    encryptor = airflow_encryptor(settings)
-    scope = Scope(job.component, project.id)
-    sealed: dict[str, Any] = encryptor.encrypt(given, scope)
-    if caller.presented:
-        sealed["storage_token"] = encryptor.encrypt_value(caller.presented.secret, scope)
-    return sealed
 
 
 def _trigger(session: Session, dag: str, conf: dict[str, Any], job: NewJob, caller: Caller) -> DagRun:
