@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
-from typing import Any, NoReturn
+from typing import Any
 
 from docker_runner.documents import scalar_text
 from docker_runner.errors import UserError
 from docker_runner.job.definition import Mode
 from docker_runner.settings import Settings
-from docker_runner_airflow import api_server
 from docker_runner_airflow.jobs_dag import AFTER, WHAT
 from docker_runner_airflow.merged_operator import MergedOperator
 from docker_runner_airflow.runner_operator import LOG
 from docker_runner_airflow.trigger_form import GIVEN
-
-_TRIGGERERS_LOOK_SECONDS = 5.0
-_COMES_AGAIN_AFTER = timedelta(seconds=10)
+from docker_runner_airflow.turns import wait_for_run
 
 
 class JobOperator(MergedOperator):
@@ -27,40 +23,15 @@ class JobOperator(MergedOperator):
         super().__init__(component_id="", config_id="", branch="", **kwargs)
 
     def execute(self, context: Mapping[str, Any]) -> dict[str, Any]:
-        """Wait for the configuration's turn, then do the work."""
-        for dag, run in _before(context["params"]):
-            self._wait_for(context["ti"], dag, run)
-        return super().execute(context)
+        """Let those go first that were there before, then do the work.
 
-    def begin(self, context: Mapping[str, Any], event: Any = None) -> dict[str, Any]:
-        """A run that this one waited for has ended."""
-        del event
-        return self.execute(context)
-
-    def _wait_for(self, ti: Any, dag: str, run: str) -> None:
-        """Runs of one configuration never work at the same time (LC-11).
-
-        The worker is left to others at once: many that wait would keep it from those that they wait for.
+        Only at the first attempt: later it may be this run that they wait for.
         """
-        if ti.get_dr_count(dag_id=dag, run_ids=[run], states=["queued", "running"]):
-            LOG.info("Waiting for the run %s of %s, which runs the same configuration.", run, dag)
-            if api_server.triggerer_runs():
-                self._leave_until_ended(dag, run)
-            self._come_again()
-
-    def _come_again(self) -> NoReturn:
-        from airflow.sdk.exceptions import AirflowRescheduleException
-
-        raise AirflowRescheduleException(datetime.now(UTC) + _COMES_AGAIN_AFTER)  # type: ignore[no-untyped-call]
-
-    def _leave_until_ended(self, dag: str, run: str) -> NoReturn:
-        from airflow.providers.standard.triggers.external_task import DagStateTrigger
-        from airflow.sdk.exceptions import TaskDeferred
-        from airflow.utils.state import DagRunState
-
-        ended = [DagRunState.SUCCESS, DagRunState.FAILED]
-        trigger = DagStateTrigger(dag_id=dag, run_ids=[run], states=ended, poll_interval=_TRIGGERERS_LOOK_SECONDS)
-        raise TaskDeferred(trigger=trigger, method_name=self.begin.__name__)
+        ti = context["ti"]
+        if ti.try_number <= 1:
+            for dag, run in _before(context["params"]):
+                wait_for_run(ti, dag, run, log=LOG)
+        return super().execute(context)
 
     def what(self, context: Mapping[str, Any]) -> dict[str, Any]:
         """What the conf says.

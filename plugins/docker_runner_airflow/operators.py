@@ -141,25 +141,31 @@ def resolved_job(
     asked: Mapping[str, Any],
     job_id: str,
 ) -> Job:
-    """The job of a DAG run, resolved from the project as it is now.
+    """The job of a DAG run, resolved from the project as it is when the configuration's turn has come.
 
     Raises:
         UserError: as of :func:`docker_runner.job.resolution.resolve_job`.
+        StorageError: it cannot be told whether another run works with the configuration.
     """
+    from docker_runner.job.definition import Mode
     from docker_runner.job.job_events import resolving
     from docker_runner.job.request import full_run_id
     from docker_runner.job.resolution import JobRequest, resolve_job
     from docker_runner.project.component import ComponentRegistry
     from docker_runner.project.configuration import Project
+    from docker_runner_airflow.turns import wait_for_turn
 
     settings = tools.settings
     ids = {"component_id": component_id, "config_id": config_id, "job_id": job_id}
     own = context["run_id"]
     with resolving(tools, run_id=full_run_id(asked, own), **ids):
+        project, request = Project(settings.project, branch=branch), JobRequest.from_params(asked)
+        if config_id and request.mode is Mode.RUN:
+            wait_for_turn(context, settings, project, component_id=component_id, config_id=config_id, log=tools.log)
         return resolve_job(
-            Project(settings.project, branch=branch),
+            project,
             ComponentRegistry(settings.components),
-            request=JobRequest.from_params(asked),
+            request=request,
             features=settings.features,
             vault=settings.vault,
             run_id=own,

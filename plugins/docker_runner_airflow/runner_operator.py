@@ -45,6 +45,11 @@ class RunnerOperator(BaseOperator):
         """Do the work; a failure becomes one message and a decision about another try."""
         return self._do(context, self._following(context))
 
+    def begin(self, context: Mapping[str, Any], event: Any = None) -> dict[str, Any]:
+        """Begin anew: a run that this one waited for has ended."""
+        del event
+        return self.execute(context)
+
     def resume(self, context: Mapping[str, Any], event: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Go on when the triggerer has seen the end of the container, or can follow it no more."""
         told = event or {}

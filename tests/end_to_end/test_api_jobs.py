@@ -92,15 +92,20 @@ def test_a_job_may_do_what_its_token_allows_and_nothing_tells_the_token(running:
 
 
 @pytest.mark.rules("LC-11", "CF-39")
-def test_two_jobs_of_one_configuration_never_run_at_the_same_time(running: Running, api: ApiServer) -> None:
+def test_a_job_and_a_run_that_airflow_starts_of_one_configuration_never_run_at_the_same_time(
+    running: Running, api: ApiServer
+) -> None:
     script = (
         "import time; begin = time.time(); time.sleep(1)\n"
         "open('/data/out/tables/t.csv', 'w').write(f'begin,end\\n{begin},{time.time()}\\n')"
     )
     output = {"tables": [{"source": "t.csv", "destination": "out.c-turns.t", "incremental": True}]}
-    body = {"config": "turns", "configData": {"parameters": {"script": script}, "storage": {"output": output}}}
-    jobs = [started(api, f"/{SCRIPT}/run", body) for _ in range(2)]
-    assert [running.wait(JOBS, job).state for job in jobs] == ["success", "success"]
+    content = {"parameters": {"script": script}, "storage": {"output": output}}
+    running.installation.configuration("turns", content)
+    api.known("turns")
+    body = {"config": "turns", "configData": content}
+    runs = [(JOBS, started(api, f"/{SCRIPT}/run", body)), running.trigger("turns")]
+    assert [running.wait(*run).state for run in runs] == ["success", "success"]
     first, second = sorted(running.installation.rows("out.c-turns.t"), key=lambda row: float(row["begin"]))
     assert float(first["end"]) <= float(second["begin"])
 

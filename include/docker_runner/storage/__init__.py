@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from docker_runner.storage.base import Ledger, Storage
+    from docker_runner.storage.base import Ledger, Storage, Turns
     from docker_runner.storage.rights import StateOwner
     from docker_runner.storage.tokens import PresentedToken
 
@@ -72,3 +72,15 @@ def open_ledger(uri: str) -> Ledger:
     from docker_runner.storage.lake.location import parse_location
 
     return LakeLedger(parse_location(uri))
+
+
+def open_turns(uri: str) -> Turns:
+    """Who works with what at the moment, as a Storage keeps it.
+
+    Raises:
+        UserError: the URI is not one of a supported Storage.
+    """
+    from docker_runner.storage.lake.location import parse_location
+    from docker_runner.storage.lake.turns import LakeTurns
+
+    return LakeTurns(parse_location(uri))

@@ -303,6 +303,25 @@ class Ledger(Protocol):
         """Forget events from before a time; gives their number."""
 
 
+class Turns(Protocol):
+    """Who works with what at the moment, for all processes and machines that use a Storage."""
+
+    def take(self, what: str, holder: str, *, over: str = "") -> str:
+        """Take a turn, or find who has it; a turn is never given back, but taken over.
+
+        Args:
+            what: is to be worked with by one at a time.
+            holder: wants to.
+            over: a holder who has ended, and whose turn it may still be.
+
+        Returns:
+            Whose turn it is: the one who wants it, unless somebody else was there before.
+
+        Raises:
+            StorageError: it cannot be told.
+        """
+
+
 class Storage(Ledger, Protocol):
     """A Storage. Every method may raise ``StorageError``; unknown tables and files raise ``NotFoundError``."""
 

@@ -78,6 +78,8 @@ def test_who_starts_a_job_on_the_data_of_a_configuration_must_be_allowed_to_trig
 class Runs:
     """What a task is told of other runs: each is under way for a number of looks."""
 
+    try_number = 1
+
     def __init__(self, **looks: int) -> None:
         self.looks = looks
         self.asked: list[tuple[str, str]] = []

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     import psycopg
 
-_VERSION = 1
+_VERSION = 2
 _LOCK_TIMEOUT_SECONDS = 60
 
 # The advisory lock of sessions that must not meet; it is only this module's.
@@ -27,6 +27,7 @@ _ONE_AT_A_TIME = 0x646F636B6C656467
 
 TOKENS = "docker_runner_tokens"
 EVENTS = "docker_runner_events"
+TURNS = "docker_runner_turns"
 
 # Times are texts in UTC with microseconds, which sort as they should in every database.
 _SCHEMA = (
@@ -37,6 +38,7 @@ _SCHEMA = (
     "type TEXT NOT NULL, message TEXT NOT NULL, seconds DOUBLE PRECISION, details TEXT NOT NULL)",
     f"CREATE INDEX IF NOT EXISTS {EVENTS}_by_job ON {EVENTS} (job_id)",
     f"CREATE INDEX IF NOT EXISTS {EVENTS}_by_time ON {EVENTS} (created)",
+    f"CREATE TABLE IF NOT EXISTS {TURNS} (what TEXT PRIMARY KEY, holder TEXT NOT NULL)",
 )
 
 
@@ -51,7 +53,7 @@ class Session(Protocol):
 
 
 class Database(Protocol):
-    """Where tokens and events are kept."""
+    """Where tokens, events and turns are kept."""
 
     def session(self, *, durable: bool = False) -> AbstractContextManager[Session]:
         """A transaction: committed at the end of the block, undone when it raises.
@@ -150,7 +152,7 @@ class PostgresDatabase:
             raise StorageError(hide_secrets(f"The ledger at {self._catalog} cannot be used: {error}")) from None
 
     def _prepare(self, connection: psycopg.Connection) -> None:
-        ((present,),) = connection.execute("SELECT to_regclass(%s) IS NOT NULL", [f"{EVENTS}_by_time"]).fetchall()
+        ((present,),) = connection.execute("SELECT to_regclass(%s) IS NOT NULL", [TURNS]).fetchall()
         if present:
             return
         # Two that make the same table at the same time would fail.
