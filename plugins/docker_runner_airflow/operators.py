@@ -16,6 +16,10 @@ from docker_runner_airflow.runner_operator import LOG, RunnerOperator, task_stat
 if TYPE_CHECKING:
     from docker_runner.job.definition import Job
     from docker_runner.job.tools import Tools
+    from docker_runner.job.workspace import Workspace
+
+FOLDER = "folder"
+"""The key in what ``create_workspace`` returns with the identity of the folder in which the run's folders are."""
 
 
 class StepOperator(RunnerOperator):
@@ -49,6 +53,7 @@ class StepOperator(RunnerOperator):
     def work(self, context: Mapping[str, Any]) -> dict[str, Any]:
         """The step itself."""
         from docker_runner.job.steps import perform
+        from docker_runner.job.workspace import MissingWorkspaceError
 
         ti = context["ti"]
         if self.row_id:
@@ -56,14 +61,18 @@ class StepOperator(RunnerOperator):
             if self.row_id not in created["rows"]:
                 raise AirflowSkipException(f"The row {self.row_id} is not part of this run.")
         manifests = {name: ti.xcom_pull(task_ids=self._task_id(name)) for name in self.step.takes}
-        return perform(
-            self.step,
-            workspace=self.workspace(context),
-            row_id=self.row_id,
-            tools=self.tools(),
-            manifests=manifests,
-            following=self.following,
-        )
+        try:
+            return perform(
+                self.step,
+                workspace=self.workspace(context),
+                row_id=self.row_id,
+                tools=self.tools(),
+                manifests=manifests,
+                following=self.following,
+            )
+        except MissingWorkspaceError:
+            refuse_other_machine(context, self.workspace(context))
+            raise
 
     def _task_id(self, name: str) -> str:
         return name if name == PULL_IMAGES.name or not self.group else f"{self.group}.{name}"
@@ -87,6 +96,7 @@ class CreateWorkspaceOperator(StepOperator):
     def work(self, context: Mapping[str, Any]) -> dict[str, Any]:
         """Resolve everything before anything runs (LC-5)."""
         from docker_runner.job.resolution import described
+        from docker_runner.job.shared_folder import identity_of
         from docker_runner.job.steps import create_workspace
 
         tools = self.tools()
@@ -100,8 +110,9 @@ class CreateWorkspaceOperator(StepOperator):
             job_id=self.job_id(context),
         )
         refuse_other_rows([row.row_id for row in job.rows], self.rows)
-        create_workspace(job, self.workspace(context), tools)
-        return described(job, selected=[row.row_id for row in job.rows])
+        workspace = self.workspace(context)
+        create_workspace(job, workspace, tools)
+        return {**described(job, selected=[row.row_id for row in job.rows]), FOLDER: identity_of(workspace.root)}
 
 
 class BrokenOperator(RunnerOperator):
@@ -192,6 +203,18 @@ def refuse_other_rows(wanted: Sequence[str], known: Sequence[str]) -> None:
         )
 
 
+def refuse_other_machine(context: Mapping[str, Any], workspace: Workspace) -> None:
+    """Refuse a run whose folders are missing because they are on another machine.
+
+    Raises:
+        UserError: they are; tells what to share.
+    """
+    from docker_runner.job.shared_folder import refuse_other_folder
+
+    created = context["ti"].xcom_pull(task_ids=CREATE_WORKSPACE.name)
+    refuse_other_folder(workspace.root, created.get(FOLDER) if isinstance(created, Mapping) else None)
+
+
 class PullImagesOperator(StepOperator):
     """Has every image of the run ready."""
 
@@ -261,7 +284,10 @@ class CleanUpOperator(StepOperator):
         # What only follows from these tells a person nothing.
         causes = [name for name in failed if states[name] != "upstream_failed"] or failed
         problem = f"The run failed: see {', '.join(causes)}." if failed else ""
-        manifest = clean_up(self.workspace(context), self.tools(), problem=problem)
+        workspace = self.workspace(context)
+        if not workspace.folder.exists():
+            refuse_other_machine(context, workspace)
+        manifest = clean_up(workspace, self.tools(), problem=problem)
         if failed:
             message = f"Cleaned up. {problem}"
             LOG.error(message)

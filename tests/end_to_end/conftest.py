@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -30,10 +30,31 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 
     It is as ``make up`` starts it; with ``DOCKER_RUNNER_GROWN`` set, as one that has grown (``make grown``).
     """
+    with running_airflow(tmp_path_factory.mktemp("airflow"), grown=has_grown()) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def grown(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """An Airflow that has grown: on PostgreSQL and object storage, with the stock executor and two API processes."""
+    if has_grown():
+        yield request.getfixturevalue("running")
+        return
+    with running_airflow(tmp_path_factory.mktemp("grown"), grown=True) as running:
+        yield running
+
+
+def has_grown() -> bool:
+    """Whether all tests are to run on an Airflow that has grown."""
+    return bool(os.environ.get("DOCKER_RUNNER_GROWN"))
+
+
+@contextmanager
+def running_airflow(folder: Path, *, grown: bool) -> Iterator[Running]:
+    """Start an Airflow, and stop it afterwards."""
     build_script_image(os.environ.get("DOCKER_RUNNER_BASE_IMAGE") or "docker-runner/base:latest")
-    folder = tmp_path_factory.mktemp("airflow")
     with ExitStack() as stack:
-        servers = stack.enter_context(grown_servers()) if os.environ.get("DOCKER_RUNNER_GROWN") else None
+        servers = stack.enter_context(grown_servers()) if grown else None
         installation = Installation(folder, variables={"DOCKER_RUNNER_STORAGE": servers.lake} if servers else {})
         airflow = LocalAirflow(
             home=folder / "home" / "airflow",

@@ -15,6 +15,7 @@ from docker_runner.errors import ApplicationError, RunnerError, UserError
 from docker_runner.job.definition import Job, JobDefinition
 from docker_runner.job.plan import CREATE_WORKSPACE, PULL_IMAGES, Step, steps_of
 from docker_runner.job.resolution import described
+from docker_runner.job.shared_folder import other_folder
 from docker_runner.job.steps import clean_up, create_workspace, perform
 from docker_runner.job.supervision import Following
 from docker_runner.job.tools import Tools
@@ -73,6 +74,9 @@ class MergedRun:
         if record.exists() and record.read_text() == self.following.series:
             job = self.workspace.job()
             self.tools.log.info("Going on with %s where an earlier attempt stopped.", job.title)
+        elif self.following.resumed and not self.workspace.folder.exists():
+            # Whoever begins anew here does all of the work twice.
+            raise other_folder(self.workspace.root)
         else:
             job = self.resolve()
             create_workspace(job, self.workspace, self.tools)

@@ -26,8 +26,8 @@ _RECORD = "run.json"
 # Of a row: which attempt has begun a step of it last.
 _FOLLOWER = "follower"
 _GONE = (
-    "The container is gone: somebody removed or stopped it, or the Docker engine was started anew. "
-    "The next attempt starts another one."
+    "The container is gone: somebody removed or stopped it, the Docker engine was started anew, or this is not the "
+    "engine that started it, and all workers must use one. The next attempt starts another one."
 )
 
 

@@ -40,6 +40,10 @@ _GONE = "The folders of this run are gone: it was stopped and cleaned up while t
 _MADE_ANEW = ("user", "state.json", "state.yml")
 
 
+class MissingWorkspaceError(ApplicationError):
+    """The folders of a run are not there."""
+
+
 @dataclass(frozen=True)
 class Workspace:
     """The folders of one run.
@@ -70,12 +74,12 @@ class Workspace:
         """The resolved job.
 
         Raises:
-            ApplicationError: the workspace is gone; tells how to go on.
+            MissingWorkspaceError: the workspace is gone; tells how to go on.
         """
         try:
             return Job.from_json((self.folder / "job.json").read_text(encoding="utf-8"))
         except FileNotFoundError:
-            raise ApplicationError(
+            raise MissingWorkspaceError(
                 f"The workspace {self.folder} does not exist (any more): clear create_workspace and all tasks after it."
             ) from None
 

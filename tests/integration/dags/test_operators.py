@@ -30,6 +30,10 @@ class TaskInstance:
     def __init__(self) -> None:
         self.pushed: dict[str, Any] = {}
         self.states: dict[str, str] = {}
+        self.created: dict[str, Any] | None = None
+
+    def xcom_pull(self, *, task_ids: str) -> dict[str, Any] | None:
+        return self.created if task_ids == "create_workspace" else None
 
     def get_task_states(self, *, dag_id: str, run_ids: list[str]) -> dict[str, Any]:
         assert (dag_id, run_ids) == (self.dag_id, [self.run_id])
@@ -153,3 +157,55 @@ def test_a_task_that_was_stopped_a_moment_ago_leaves_its_container_to_nobody(
     with pytest.raises(TaskDeferred if state == "running" else StepFailed):
         task.execute({"ti": ti, "run_id": "run", "params": {}})
     assert stopped == ([] if state == "running" else ["dag/run"])
+
+
+@pytest.fixture
+def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Installation:
+    """An installation that the environment names."""
+    installation = Installation(tmp_path)
+    for name, value in installation.environment.items():
+        monkeypatch.setenv(name, value)
+    return installation
+
+
+@pytest.mark.parametrize("task", ["unload_output", "clean_up"])
+def test_a_run_that_goes_on_where_its_folder_is_not_shared_fails_at_once_and_says_what_to_share(
+    task: str, installed: Installation
+) -> None:
+    from docker_runner.job.plan import CLEAN_UP
+    from docker_runner.job.shared_folder import identity_of
+    from docker_runner_airflow import operators
+    from docker_runner_airflow.retries import StepFailed
+
+    def made() -> Any:
+        if task == "clean_up":
+            return operators.CleanUpOperator.of(CLEAN_UP, own={"has_rows": False})
+        return operators.UnloadOutputOperator.of(Step("unload_output", Kind.UNLOAD_OUTPUT))
+
+    ti = TaskInstance()
+    ti.states = {"run_component": "success"}
+    context = {"ti": ti, "run_id": "run"}
+    ti.created = {operators.FOLDER: "that-of-another-machine"}
+    with pytest.raises(StepFailed, match="DOCKER_RUNNER_WORKSPACES") as refused:
+        made().execute(context)
+    assert not refused.value.can_be_repeated
+    ti.created = {operators.FOLDER: identity_of(installed.settings.workspaces)}
+    if task == "clean_up":
+        # It was cleared alone: there is nothing left to do.
+        assert made().execute(context) == {"containers": 0}
+        return
+    with pytest.raises(StepFailed, match="clear create_workspace") as missing:
+        made().execute(context)
+    assert missing.value.can_be_repeated
+
+
+def test_a_run_in_one_task_does_not_begin_anew_on_a_machine_without_its_folder(installed: Installation) -> None:
+    from docker_runner_airflow.merged_operator import MergedOperator
+    from docker_runner_airflow.retries import StepFailed
+
+    installed.script("whole", "print(1)")
+    task = MergedOperator(component_id="test.script", config_id="whole", branch="main")
+    with pytest.raises(StepFailed, match="DOCKER_RUNNER_WORKSPACES") as refused:
+        task.resume({"ti": TaskInstance(), "run_id": "run", "params": {}}, {"watched": True})
+    assert not refused.value.can_be_repeated
+    assert installed.workspaces == []
