@@ -3,7 +3,7 @@
 # Python must be allowed to keep its bytecode: every start would be three times slower without it.
 unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
-.PHONY: help setup run up down test thorough check faults storm crashes requests rules bench clean
+.PHONY: help setup run up down test thorough check faults grown storm crashes requests rules bench clean
 PYTHON := .venv/bin/python
 DAG := sample.daily-delays--new-york-delays
 
@@ -39,6 +39,12 @@ thorough: setup ## the tests that make test leaves out because they take long
 	@scripts/ensure_registry.sh >/dev/null
 	@scripts/ensure_postgres.sh >/dev/null
 	@$(PYTHON) -m pytest -m thorough
+
+grown: setup ## whole runs on PostgreSQL, object storage, the stock executor and two API processes, and on Celery workers
+	@scripts/ensure_registry.sh >/dev/null
+	@scripts/ensure_postgres.sh >/dev/null
+	@scripts/ensure_celery.sh >/dev/null
+	@DOCKER_RUNNER_GROWN=1 $(PYTHON) -m pytest -m "not faults" tests/end_to_end --ignore tests/end_to_end/test_local_airflow.py
 
 faults: setup ## kill workers, scheduler, triggerer and engine while runs are under way, 36 times
 	@DOCKER_RUNNER_FAULTS=36 $(PYTHON) -m pytest -s -m faults

@@ -167,7 +167,7 @@ def run_command(component: str) -> None:
     """Run ``airflow <component>`` in this process."""
     from airflow.cli.cli_parser import get_parser
 
-    if component == "api-server":
+    if component == "api-server" and api_processes() == 1:
         build_api()
     # The collector was off while modules were loaded (see the end of this file). What was loaded stays for good.
     gc.freeze()
@@ -176,6 +176,13 @@ def run_command(component: str) -> None:
     sys.argv = ["airflow", *arguments]
     parsed = get_parser().parse_args(arguments)
     parsed.func(parsed)
+
+
+def api_processes() -> int:
+    """How many processes the API server has; several of them load everything anew, each for itself."""
+    from airflow.configuration import conf
+
+    return int(conf.getint("api", "workers"))
 
 
 def build_api() -> None:

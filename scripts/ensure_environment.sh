@@ -24,3 +24,5 @@ else
     "$uv" sync --frozen --quiet --compile-bytecode
     touch "$stamp"
 fi
+
+[ "${1:-}" != --print-uv ] || echo "$uv"

@@ -143,18 +143,17 @@ class ManyMachines:
     def start(self, **workers: Mapping[str, str]) -> None:
         """Start the control plane and its workers, and wait until they are there."""
         control = self.machine("control")
-        command = [self.programs / "airflow", "db", "migrate"]
-        subprocess.run(command, env=dict(control.environment), check=True, capture_output=True)
+        migrate = [self.programs / "airflow", "db", "migrate"]
+        subprocess.run(migrate, env=dict(control.environment), check=True, capture_output=True)
         for command in CONTROL:
             control.start(self.programs, command)
         for name, variables in workers.items():
-            machine = self.machine(name, **variables)
-            machine.start(self.programs, "celery", "worker", "--skip-serve-logs", "--celery-hostname", f"{name}@%h")
+            self.add_worker(name, **variables)
 
-    def deploy(self) -> None:
-        """Bring the project as it is now to all machines."""
-        for machine in self.machines.values():
-            machine.deploy(self.installation)
+    def add_worker(self, name: str, **variables: str) -> None:
+        """Start a Celery worker on a machine of its own."""
+        machine = self.machine(name, **variables)
+        machine.start(self.programs, "celery", "worker", "--skip-serve-logs", "--celery-hostname", f"{name}@%h")
 
     def api(self) -> AirflowApi:
         """Airflow's own API, as administrator."""

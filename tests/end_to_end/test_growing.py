@@ -69,13 +69,13 @@ def test_of_many_requests_with_one_deduplication_id_one_starts_a_job(grown: Runn
 def test_jobs_of_one_configuration_that_come_at_once_take_turns(grown: Running, api: ApiServer) -> None:
     output = {"tables": [{"source": "t.csv", "destination": "out.c-grown.turns", "incremental": True}]}
     data = {"parameters": {"script": TURN}, "storage": {"output": output}}
-    answers = at_once(api, {"component": SCRIPT, "config": "turns", "configData": data}, 4)
-    assert [answer.status_code for answer in answers] == [201] * 4
+    answers = at_once(api, {"component": SCRIPT, "config": "turns", "configData": data}, 3)
+    assert [answer.status_code for answer in answers] == [201] * 3
     jobs = [answer.json()["id"] for answer in answers]
-    assert len(set(jobs)) == 4
-    assert [grown.wait(JOBS, job).state for job in jobs] == ["success"] * 4
+    assert len(set(jobs)) == 3
+    assert [grown.wait(JOBS, job).state for job in jobs] == ["success"] * 3
     turns = sorted((float(row["begin"]), float(row["end"])) for row in grown.installation.rows("out.c-grown.turns"))
-    assert len(turns) == 4
+    assert len(turns) == 3
     assert all(before[1] <= after[0] for before, after in pairwise(turns)), turns
 
 
@@ -99,8 +99,10 @@ def age_of(job: str) -> float:
     """For how many seconds a job's container has been running."""
     client = docker.from_env()
     try:
-        (container,) = [item for item in client.containers.list() if job in item.name]
-        started = datetime.fromisoformat(container.attrs["State"]["StartedAt"][:19] + "+00:00")
+        found = [item for item in client.containers.list(ignore_removed=True) if job in item.name]
+        if not found:
+            return 0.0
+        started = datetime.fromisoformat(found[0].attrs["State"]["StartedAt"][:19] + "+00:00")
         return (datetime.now(UTC) - started).total_seconds()
     finally:
         client.close()
