@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 from uuid import uuid4
 
 import docker
@@ -24,6 +25,7 @@ from docker_runner_airflow.api import terminating
 from docker_runner_airflow.api.beginnings import Beginning
 from docker_runner_airflow.api.errors import ApiError
 from docker_runner_airflow.api.job_parts import Part, parts_of
+from docker_runner_airflow.api.job_status import note_of_termination
 from docker_runner_airflow.api.left_behind import LeftBehind
 from docker_runner_airflow.api.own_dags import OwnDags
 from docker_runner_airflow.api.stopping import has_work
@@ -205,6 +207,26 @@ def test_marking_the_run_of_a_flow_failed_stops_what_it_has_started_once_that_is
     session.execute(update(DagRun).where(DagRun.id == 1).values(state="failed"))
     stop_what_flow_started(begun[0], recorded.settings)
     assert sorted(stopped) == [(number, f"Marking {FLOW} failed") for number in (2, 3, 4)]
+
+
+@pytest.mark.rules("LC-86")
+def test_a_flow_that_the_api_terminates_is_not_taken_for_one_that_was_marked_in_airflow(
+    session: Session, recorded: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from airflow.models import DagRun
+
+    from docker_runner_airflow.api import marked_failed
+
+    begun: list[Any] = []
+    monkeypatch.setattr(marked_failed.threading, "Thread", lambda **what: begun.append(what) or Mock())
+    note = note_of_termination("", who="ann", clear_number=0)
+    for number, text in ((1, note), (2, note_of_termination("", who="ann", clear_number=1)), (3, None)):
+        add_run(session, number, dag=FLOW, run_id=f"run-{number}", note=text, **RUNNING)
+        run = session.get(DagRun, number)
+        assert run is not None
+        marked_failed.stop_with_flow(run, recorded.settings)
+    session.dispatch.after_commit(session)
+    assert [what["args"][0].run_id for what in begun] == ["run-2", "run-3"]
 
 
 def add_task(session: Session, dag: str, task: str, state: str, operator: str = "") -> None:

@@ -117,6 +117,7 @@ def test_what_stores_nothing_under_the_same_configuration_does_not_wait(
     data = {"parameters": {"script": "pass"}}
     assert job(airflow, "debug", mode="debug")
     assert job(airflow, "inline", config="", config_data=data)
+    assert job(airflow, "inline too", config="", config_data=data)
     assert job(airflow, "branch", branch="dev")
     assert own_run(airflow, "two", config="two")
     assert waits_for(lambda: job(airflow, "named", branch="main", config_data=data)) == "first"
