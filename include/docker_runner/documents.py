@@ -16,6 +16,7 @@ from typing import Any
 
 from docker_runner.errors import ConfigurationError
 from docker_runner.positions import holds, line_of, repeated_key
+from docker_runner.regular_files import read_regular
 from docker_runner.schemas import load_schema, violations, with_defaults
 
 HIDDEN = "[hidden]"
@@ -25,14 +26,18 @@ _HALF = re.compile(r"\\u[dD][89abAB]..(?!\\u[dD][c-fC-F])|(?<!\\u[dD][89abAB]..)
 Files = Sequence[Path | str]
 
 
-def read_json(path: Path) -> Any:
+def read_json(path: Path, *, or_pipe: bool = False) -> Any:
     """Read a JSON file that a person keeps.
 
+    Args:
+        path: the file.
+        or_pipe: it was named for this one reading, so that it may be a pipe, e.g. ``<(command)``.
+
     Raises:
-        ConfigurationError: the file is missing, is not UTF-8 or not JSON, or a map in it has a key twice, of which
-            readers would see only one; names the line.
+        ConfigurationError: the file is missing, is not a regular one, not UTF-8 or not JSON, or a map in it has a key
+            twice, of which readers would see only one; names the line.
     """
-    data = _read_bytes(path, shown=path)
+    data = _read_bytes(path, shown=path, or_pipe=or_pipe)
     document = _plain_json(data)
     return parse_json(_decoded(data, shown=path), file=path, unique=True) if document is _UNTOLD else document
 
@@ -65,15 +70,15 @@ def read_text(path: Path, *, shown: str = "") -> str:
         shown: what an error names instead of the path.
 
     Raises:
-        ConfigurationError: the file is missing or is not UTF-8.
+        ConfigurationError: the file is missing, is not a regular one or is not UTF-8.
     """
     text = _decoded(_read_bytes(path, shown=shown or path), shown=shown or path)
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
-def _read_bytes(path: Path, *, shown: Path | str) -> bytes:
+def _read_bytes(path: Path, *, shown: Path | str, or_pipe: bool = False) -> bytes:
     try:
-        return path.read_bytes()
+        return read_regular(path, or_pipe=or_pipe)
     except FileNotFoundError:
         raise ConfigurationError("The file does not exist.", file=shown) from None
     except OSError as error:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from docker_runner.encryption import Encryptor
 from docker_runner.errors import UserError
+from docker_runner.regular_files import read_regular
 from docker_runner.settings import Settings
 
 
@@ -93,6 +94,6 @@ def _one_at_a_time(folder: Path) -> Iterator[None]:
 
 def _read(file: Path) -> str:
     try:
-        return file.read_text(encoding="ascii")
+        return read_regular(file).decode("ascii")
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"The encryption keys in {file} cannot be read: {error}.") from None

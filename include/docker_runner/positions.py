@@ -7,6 +7,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from docker_runner.regular_files import read_regular
+
 _SPACE = re.compile(r"[ \t\n\r]*")
 _DECODER = json.JSONDecoder(strict=False)
 
@@ -22,7 +24,7 @@ def line_of(file: Path, key: str) -> int | None:
         None when the file cannot be read or is not JSON.
     """
     try:
-        text = file.read_text(encoding="utf-8-sig")
+        text = _text(file)
         value = _after_space(text, 0)
         return text.count("\n", 0, _find(text, value, value, key)[1]) + 1
     except (OSError, ValueError, IndexError, RecursionError):
@@ -32,11 +34,15 @@ def line_of(file: Path, key: str) -> int | None:
 def holds(file: Path, key: str) -> bool:
     """Whether a key exists in a JSON file."""
     try:
-        text = file.read_text(encoding="utf-8-sig")
+        text = _text(file)
         document = json.loads(text)
     except (OSError, ValueError, RecursionError):
         return False
     return _holds(document, key)
+
+
+def _text(file: Path) -> str:
+    return read_regular(file).decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
 
 
 def repeated_key(text: str) -> tuple[str, int | None]:

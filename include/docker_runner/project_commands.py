@@ -104,7 +104,7 @@ def config_data(file: Path | None) -> Any:
     """The configuration in a file; an empty map is none (CF-39)."""
     from docker_runner.documents import read_json
 
-    return read_json(file) if file else None
+    return read_json(file, or_pipe=True) if file else None
 
 
 def _written(project: Project, component_id: str, config_id: str, request: JobRequest) -> Configuration:

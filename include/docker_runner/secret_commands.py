@@ -172,7 +172,7 @@ def add_credentials(
 
     settings = Settings.from_environment()
     name = file or "standard input"
-    content = read_json(file) if file else parse_json(sys.stdin.read(), file="standard input", unique=True)
+    content = read_json(file, or_pipe=True) if file else parse_json(sys.stdin.read(), file="standard input", unique=True)
     record: dict[str, Any] = checked(content, "oauth-credentials", file=name)
     record = {"created": datetime.now(UTC).isoformat(timespec="seconds"), **record, "id": credentials_id}
     encryptor = encryptor_of(settings, create=True)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +13,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.builders import component_document, configuration, write
+from tests.builders import ProjectBuilder, component_document, configuration, write
 
 from docker_runner.documents import (
     HIDDEN,
@@ -25,6 +28,7 @@ from docker_runner.documents import (
     walk_secrets,
 )
 from docker_runner.errors import ConfigurationError
+from docker_runner.project_commands import config_data
 
 TABLE = {"source": "in.c-main.t"}
 
@@ -149,8 +153,43 @@ def test_a_file_that_is_not_json_is_told_with_its_place(tmp_path: Path, content:
 def test_a_missing_file_and_a_folder_are_told_apart(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"config\.json: The file does not exist\."):
         read_json(tmp_path / "config.json")
-    with pytest.raises(ConfigurationError, match="cannot be read: Is a directory"):
+    with pytest.raises(ConfigurationError, match="cannot be read: it is a folder, not a regular file"):
         read_json(tmp_path)
+    (tmp_path / "device.json").symlink_to("/dev/null")
+    with pytest.raises(ConfigurationError, match="cannot be read: it is a device, not a regular file"):
+        read_json(tmp_path / "device.json")
+
+
+@pytest.mark.parametrize("command", ["list", "validate"])
+def test_a_pipe_in_the_place_of_a_configuration_is_told_instead_of_waited_for(
+    built: ProjectBuilder, command: str
+) -> None:
+    file = built.configuration({})
+    file.unlink()
+    os.mkfifo(file)
+    done = subprocess.run(
+        [sys.executable, "-m", "docker_runner.cli", command],
+        env={
+            **os.environ,
+            "DOCKER_RUNNER_PROJECT": str(built.directory),
+            "DOCKER_RUNNER_COMPONENTS": str(built.folder / "components"),
+            "DOCKER_RUNNER_HOME": str(built.folder / "home"),
+        },
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert "The file cannot be read: it is a pipe, not a regular file." in done.stdout
+
+
+def test_a_configuration_that_a_command_is_given_may_come_through_a_pipe() -> None:
+    reading, writing = os.pipe()
+    os.write(writing, b'{"a": 1}')
+    os.close(writing)
+    try:
+        assert config_data(Path(f"/dev/fd/{reading}")) == {"a": 1}
+    finally:
+        os.close(reading)
 
 
 def test_a_byte_order_mark_is_no_trouble(tmp_path: Path) -> None:

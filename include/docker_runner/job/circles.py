@@ -16,6 +16,7 @@ from docker_runner.project.entries import Key
 from docker_runner.project.named_tables import input_tables, output_tables
 from docker_runner.project.rows import effective_configurations
 from docker_runner.project.run_options import Trigger, run_options
+from docker_runner.regular_files import read_regular
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ def _started(project: Project, registry: ComponentRegistry) -> Iterator[tuple[Ke
         with suppress(UserError, OSError):
             file = project.entry(*key).folder / "config.json"
             # Few have a trigger: the others need not be understood.
-            if b'"trigger"' in file.read_bytes() and (found := _read(project, registry, key, file)):
+            if b'"trigger"' in read_regular(file) and (found := _read(project, registry, key, file)):
                 yield key, found
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from docker_runner.documents import checked, read_object
+from docker_runner.regular_files import read_regular
 from docker_runner.schemas import load_schema
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ def read_manifest_again(file: Path) -> dict[str, Any]:
     import msgspec
 
     try:
-        data = file.read_bytes()
+        data = read_regular(file)
         if b"\\" in data or not (data.isascii() or data.decode()):
             return read_object(file, SCHEMA)
         parts = msgspec.structs.asdict(manifest_decoder().decode(data))
