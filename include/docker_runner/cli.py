@@ -150,7 +150,9 @@ def action(
 
     settings = Settings.from_environment()
     content = (
-        parse_json(sys.stdin.read(), file="standard input", unique=True) if config == "-" else read_json(Path(config), or_pipe=True)
+        parse_json(sys.stdin.read(), file="standard input", unique=True)
+        if config == "-"
+        else read_json(Path(config), or_pipe=True)
     )
     if not isinstance(content, dict):
         raise ConfigurationError("The configuration must be a map.", file="standard input" if config == "-" else config)

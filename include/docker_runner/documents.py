@@ -42,6 +42,17 @@ def read_json(path: Path, *, or_pipe: bool = False) -> Any:
     return parse_json(_decoded(data, shown=path), file=path, unique=True) if document is _UNTOLD else document
 
 
+def read_json_with_text(path: Path) -> tuple[Any, str]:
+    """Read a JSON file that a person keeps, and its text to the letter: with its line ends and its mark.
+
+    Raises:
+        ConfigurationError: as of :func:`read_json`.
+    """
+    data = _read_bytes(path, shown=path)
+    document = parse_json(_decoded(data, shown=path), file=path, unique=True)
+    return document, data.decode()
+
+
 _UNTOLD = object()
 
 
@@ -333,9 +344,42 @@ def walk_secrets(document: Any, path: str = "") -> Iterator[tuple[str, Any]]:
             yield from walk_secrets(value, f"{path}[{index}]")
 
 
-def hide_secrets(document: Any) -> Any:
-    """Copy a document with ``[hidden]`` in place of every scalar under a ``#`` key."""
-    return replace_secrets(document, lambda _path, _value: HIDDEN)
+def walk_unsealed(document: Any, path: str = "", *, inside: bool = False) -> Iterator[tuple[str, Any]]:
+    """Yield ``(dotted path, value)`` of texts and numbers in maps and lists under ``#`` keys: no ciphers by contract.
+
+    Args:
+        document: parsed JSON.
+        path: dotted path of the document.
+        inside: it stands under such a key itself.
+    """
+    if isinstance(document, Mapping):
+        for key, value in document.items():
+            secret = str(key).startswith("#")
+            if isinstance(value, Mapping | list) or not secret:
+                yield from walk_unsealed(value, f"{path}.{key}".lstrip("."), inside=inside or secret)
+    elif isinstance(document, list):
+        for index, value in enumerate(document):
+            yield from walk_unsealed(value, f"{path}[{index}]", inside=inside)
+    elif inside and document not in (None, "") and not isinstance(document, bool):
+        yield path, document
+
+
+def hide_secrets(document: Any, *, but: Callable[[Any], bool] = lambda _: False, inside: bool = False) -> Any:
+    """Copy a document with ``[hidden]`` in place of every scalar under a ``#`` key, also of those in maps and lists.
+
+    Args:
+        document: parsed JSON.
+        but: tells of a value that it may be shown.
+        inside: the document stands under such a key itself.
+    """
+    if isinstance(document, Mapping):
+        return {
+            key: hide_secrets(value, but=but, inside=inside or str(key).startswith("#"))
+            for key, value in document.items()
+        }
+    if isinstance(document, list):
+        return [hide_secrets(value, but=but, inside=inside) for value in document]
+    return HIDDEN if inside and not but(document) else document
 
 
 def replace_secrets(document: Any, replace: Callable[[str, Any], Any], path: str = "") -> Any:

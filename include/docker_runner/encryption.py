@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from docker_runner.documents import replace_secrets, walk_secrets
+from docker_runner.documents import replace_secrets, walk_secrets, walk_unsealed
 from docker_runner.errors import ConfigurationError, UserError
 
 if TYPE_CHECKING:
@@ -68,6 +68,11 @@ class Scope:
     branch_type: str = "default"
 
 
+def bound_ids(scope: Scope, kind: str) -> dict[str, str]:
+    """The ids that a cipher of a kind is bound to (EN-4)."""
+    return {name: getattr(scope, name) for name in _SCOPES[kind]}
+
+
 def is_cipher(value: Any) -> bool:
     """Whether a value has the form of a cipher."""
     return isinstance(value, str) and _CIPHER.fullmatch(value) is not None
@@ -99,8 +104,7 @@ class Encryptor:
 
     def encrypt_value(self, value: str, scope: Scope, *, kind: str = "ProjectSecure") -> str:
         """Encrypt one value for a scope."""
-        bound = {name: getattr(scope, name) for name in _SCOPES[kind]}
-        token = self._fernet().encrypt(json.dumps([value, bound]).encode()).decode()
+        token = self._fernet().encrypt(json.dumps([value, bound_ids(scope, kind)]).encode()).decode()
         return f"KBC::{kind}::{token}"
 
     def decrypt(self, document: Any, scope: Scope, *, file: Path | str | None = None, plain: bool = False) -> Any:
@@ -219,8 +223,16 @@ def _kept(value: str) -> bool:
 
 
 def secret_values(document: Any) -> Iterator[str]:
-    """The texts that must be hidden: every non-empty scalar under a ``#`` key (LG-20)."""
-    return (text for _, value in walk_secrets(document) if (text := _as_text(value)))
+    """The texts that must be hidden: every non-empty scalar under a ``#`` key (LG-20).
+
+    What stands inside maps and lists under such a key is never encrypted (EN-1); whoever wrote it there took it for a
+    secret, so that texts and numbers of it are hidden too.
+    """
+    for _, value in walk_secrets(document):
+        if text := _as_text(value):
+            yield text
+    for _, value in walk_unsealed(document):
+        yield str(value)
 
 
 def _as_text(value: Any) -> str:

@@ -24,7 +24,8 @@ def encryptor_of(settings: Settings, *, given: str = "", create: bool = False) -
         create: make the key file when there are no keys yet (0600).
 
     Raises:
-        UserError: the key file cannot be read, or the keys are in a variable that was not given.
+        UserError: the key file cannot be read, or is empty where a key is needed, or the keys are in a variable that
+            was not given.
     """
     text = os.environ.get("DOCKER_RUNNER_KEYS", "") or given
     if not text and settings.keys_variable:
@@ -37,6 +38,8 @@ def encryptor_of(settings: Settings, *, given: str = "", create: bool = False) -
         add_key(file)
     if not text and file.exists():
         text = _read(file)
+        if create:
+            _refuse_empty(text, file)
     return Encryptor(tuple(key for key in re.split(r"[\s,]+", text) if key))
 
 
@@ -61,7 +64,7 @@ def add_key(file: Path) -> None:
     """Put a new key before those of a file; the file is made when there is none (0600).
 
     Raises:
-        UserError: the file cannot be read.
+        UserError: the file cannot be read, or is empty.
     """
     is_there = file.exists()
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -70,6 +73,8 @@ def add_key(file: Path) -> None:
         if before and not is_there:
             # Of two that make the file at the same time the first wins.
             return
+        if is_there:
+            _refuse_empty(before, file)
         temporary = file.with_name(f"{file.name}.new")
         temporary.unlink(missing_ok=True)
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -90,6 +95,14 @@ def _one_at_a_time(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+def _refuse_empty(text: str, file: Path) -> None:
+    """Refuse to make a key in place of those that were lost: their ciphers could never be read again."""
+    if not text.strip(" \t\r\n,"):
+        raise UserError(
+            f"The file of the encryption keys, {file}, is empty: put the keys back, or remove it to have a first one."
+        )
 
 
 def _read(file: Path) -> str:

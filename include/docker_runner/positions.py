@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from docker_runner.regular_files import read_regular
 
@@ -39,6 +40,31 @@ def holds(file: Path, key: str) -> bool:
     except (OSError, ValueError, RecursionError):
         return False
     return _holds(document, key)
+
+
+def changed_values(text: str, before: Any, after: Any) -> list[tuple[int, int, Any]]:
+    """Where the values stand in a JSON text that are others in another document of the same form.
+
+    Args:
+        text: JSON, with or without a mark of its encoding; no map has a key twice.
+        before: the document that it holds.
+        after: the same document but for some of its values, each a single one.
+
+    Returns:
+        Begin, end and new value of each, in the order of the text.
+    """
+    return list(_changed(text, _after_space(text, len(text) - len(text.removeprefix("\ufeff"))), before, after))
+
+
+def _changed(text: str, value: int, before: Any, after: Any) -> Iterator[tuple[int, int, Any]]:
+    if before == after:
+        return
+    if not isinstance(before, dict | list):
+        yield value, _DECODER.raw_decode(text, value)[1], after
+        return
+    for index, (name, _, inner) in enumerate(_members(text, value)):
+        key: Any = name if isinstance(before, dict) else index
+        yield from _changed(text, inner, before[key], after[key])
 
 
 def _text(file: Path) -> str:

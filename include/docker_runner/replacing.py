@@ -3,26 +3,46 @@
 from __future__ import annotations
 
 import os
+import stat
+from contextlib import suppress
 from pathlib import Path
 
 
 def replace_text(file: Path, text: str, *, mode: int | None = None) -> None:
-    """Put a text in place of a file's; a process that is killed meanwhile leaves the file as it was.
+    """Put a text in place of a file's, as :func:`replace_content` does."""
+    replace_content(file, text.encode(), mode=mode)
+
+
+def replace_content(file: Path, content: bytes, *, mode: int | None = None) -> None:
+    """Put new content in place of a file's; a process that is killed meanwhile leaves the file as it was.
+
+    A link stays a link: what it leads to is replaced, so that nothing of the old content stays anywhere. The file
+    keeps its owner and group as far as this process may give files away.
 
     Args:
         file: the file; it need not exist.
-        text: the whole text.
+        content: all of it.
         mode: its permissions; by default those of the file that is replaced.
     """
-    wanted = file.stat().st_mode & 0o777 if mode is None else mode
-    temporary = file.with_name(f".{file.name}.{os.getpid()}.new")
+    file = file.resolve()
+    before = file.stat() if file.exists() or mode is None else None
+    temporary = file.with_name(f".{file.name[:200]}.{os.getpid()}.new")
     temporary.unlink(missing_ok=True)
     try:
         # Nobody else may read it, not even until its permissions are set.
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-            stream.write(text)
-        temporary.chmod(wanted)
+        with os.fdopen(descriptor, "wb") as stream:
+            if before:
+                _give_to_owner(descriptor, before)
+            stream.write(content)
+        temporary.chmod(stat.S_IMODE(before.st_mode) if before and mode is None else mode or 0o600)
         temporary.replace(file)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _give_to_owner(descriptor: int, owned: os.stat_result) -> None:
+    for user, group in ((-1, owned.st_gid), (owned.st_uid, -1)):
+        # Only root may give a file away; everybody may give it to a group that they are in.
+        with suppress(PermissionError):
+            os.fchown(descriptor, user, group)

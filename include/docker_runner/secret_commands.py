@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,6 +17,7 @@ from docker_runner.settings import Settings
 
 if TYPE_CHECKING:
     from docker_runner.oauth import StoredCredentials
+    from docker_runner.rotation import Rotation
     from docker_runner.secret_files import SecretFile
 
 oauth = typer.Typer(help="OAuth credentials that components are given.", no_args_is_help=True)
@@ -53,11 +54,17 @@ def encrypt(
     make_key: Annotated[bool, typer.Option("--new-key", help="print a new key for DOCKER_RUNNER_KEYS")] = False,
 ) -> None:
     """Encrypt secrets: values, files, whole project directories; or move them to a new key."""
+    others = {
+        "--component": component, "--configuration": configuration, "--scope": scope, "--value": value,
+        "--definition": definition,
+    }  # fmt: skip
     if make_key:
+        _refuse_others("--new-key", {**others, "--rotate": rotate, "PATH": paths})
         print(new_key())
         return
     settings = Settings.from_environment()
     if rotate:
+        _refuse_others("--rotate", others)
         _rotate(paths or [], settings)
         return
     kind = _kind(scope, branch_type, definition=definition)
@@ -65,6 +72,8 @@ def encrypt(
         raise UserError("Name files or folders, or give --value and the value on standard input.")
     if value and not component:
         raise UserError("Name the component that may read the value: --component ID.")
+    if configuration and not component:
+        raise UserError("--configuration needs --component ID: paths in a project tell whose secrets they hold.")
     if "configuration" in scope and component and not configuration:
         raise UserError(f"The scope {scope} needs --configuration ID with --component.")
     if component:
@@ -73,7 +82,10 @@ def encrypt(
         given = Scope(component, Project(settings.project).id, configuration, branch_type)
     encryptor = encryptor_of(settings, create=True)
     if value:
-        print(encryptor.encrypt_value(_without_line_end(sys.stdin.read()), given, kind=kind))
+        plain = _without_line_end(sys.stdin.read())
+        if not plain:
+            raise UserError("There is no value on standard input.")
+        print(encryptor.encrypt_value(plain, given, kind=kind))
         return
     from docker_runner.secret_files import SecretFile, encrypt_files
 
@@ -87,6 +99,12 @@ def encrypt(
         print(f"{path}: {number} {'value' if number == 1 else 'values'} encrypted.")
     if not encrypted:
         print(f"Nothing to encrypt in {len(files)} {'file' if len(files) == 1 else 'files'}.")
+
+
+def _refuse_others(option: str, others: Mapping[str, Any]) -> None:
+    """Refuse what would have no effect beside an option."""
+    if given := [name for name, value in others.items() if value]:
+        raise UserError(f"{option} goes without {' and '.join(given)}.")
 
 
 def _kind(scope: str, branch_type: str, *, definition: bool) -> str:
@@ -115,43 +133,51 @@ def _files_at(paths: list[Path], settings: Settings, kind: str) -> Iterator[Secr
         found = targets([str(path)], settings)
         for component_id in found.components:
             file = settings.components / f"{component_id}.json"
-            yield SecretFile(file, Scope(component_id), KINDS["component"])
+            yield SecretFile(file, Scope(component_id), KINDS["component"], within=settings.components)
         for project, key in found.configurations:
             yield from files_of(project, key, kind or KINDS["project"])
 
 
 def _rotate(paths: list[Path], settings: Settings) -> None:
     from docker_runner.oauth import is_broker
-    from docker_runner.secret_files import rotate_files
+    from docker_runner.rotation import files_to_rotate, rotate_files
     from docker_runner.storage_token_commands import refuse_unless_manager
 
     if not paths:
         refuse_unless_manager("encrypt --rotate")
+    for path in paths:
+        if not path.exists():
+            raise UserError(f"There is no {path}.")
+    oauth_folder = [] if is_broker(settings.oauth) else [Path(settings.oauth)]
+    # Before there is a new key: what keeps a file from being made anew must not be found when half of them are.
+    files = files_to_rotate(paths or [settings.project, settings.components, settings.vault, *oauth_folder])
     if keys_are_in_file(settings) and key_file(settings).exists() and not paths:
         add_key(key_file(settings))
     encryptor = encryptor_of(settings)
-    oauth_folder = [] if is_broker(settings.oauth) else [Path(settings.oauth)]
-    places = paths or [settings.project, settings.components, settings.vault, *oauth_folder]
-    rotation = rotate_files(places, encryptor)
+    rotation = rotate_files(files, encryptor)
     print(f"{rotation.ciphers} ciphers in {rotation.files} files are made anew with the first key.")
     if not paths:
-        states = _rotate_states(settings, encryptor)
+        states = _rotate_states(settings, encryptor, rotation)
         print(f"{states} stored states are made anew with the first key.")
     if rotation.left:
-        shown = "\n  ".join(rotation.left)
-        raise UserError(f"No key can read the ciphers of these places; they stay as they are:\n  {shown}")
+        shown = "\n  ".join(dict.fromkeys(rotation.left))
+        raise UserError(
+            f"The ciphers of these places stay as they are, as no key can read them; keep the older keys:\n  {shown}"
+        )
     where = str(key_file(settings)) if keys_are_in_file(settings) else "DOCKER_RUNNER_KEYS"
     if not paths:
         print(f"When no run that started before is under way any more, the older keys can be removed from {where}.")
 
 
-def _rotate_states(settings: Settings, encryptor: Encryptor) -> int:
-    from docker_runner.secret_files import rotated_document
+def _rotate_states(settings: Settings, encryptor: Encryptor, rotation: Rotation) -> int:
+    from docker_runner.rotation import rotated_document
     from docker_runner.storage.lake.lake import Lake
     from docker_runner.storage.lake.location import parse_location
 
     with Lake(parse_location(settings.storage)) as lake:
-        return lake.change_states(lambda state: rotated_document(state, encryptor))
+        return lake.change_states(
+            lambda state: rotated_document(state, encryptor, rotation, place="a state in Storage")
+        )
 
 
 @oauth.command("add")
@@ -172,7 +198,9 @@ def add_credentials(
 
     settings = Settings.from_environment()
     name = file or "standard input"
-    content = read_json(file, or_pipe=True) if file else parse_json(sys.stdin.read(), file="standard input", unique=True)
+    content = (
+        read_json(file, or_pipe=True) if file else parse_json(sys.stdin.read(), file="standard input", unique=True)
+    )
     record: dict[str, Any] = checked(content, "oauth-credentials", file=name)
     record = {"created": datetime.now(UTC).isoformat(timespec="seconds"), **record, "id": credentials_id}
     encryptor = encryptor_of(settings, create=True)

@@ -1,23 +1,20 @@
-"""Secrets in files: encrypts the ``#`` values of project files, and moves ciphers to a new key (EN-1, EN-7, D18)."""
+"""Secrets in files: encrypts the ``#`` values of project files (EN-1, EN-7)."""
 
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from docker_runner.documents import id_text, read_json, walk_secrets
-from docker_runner.encryption import CIPHER_IN_TEXT, Encryptor, Scope
-from docker_runner.errors import ConfigurationError, UserError
+from docker_runner.documents import id_text, read_json_with_text
+from docker_runner.encryption import Encryptor, Scope, bound_ids
+from docker_runner.errors import ConfigurationError
+from docker_runner.positions import changed_values
 from docker_runner.project.configuration import Project
 from docker_runner.project.entries import FLOW_COMPONENTS, Key
-from docker_runner.replacing import replace_text
-
-_INDENT = re.compile(r"^[\[{]\s*\n([ \t]+)\S")
-_LONGEST_FILE_BYTES = 100_000_000
+from docker_runner.replacing import replace_content
 
 
 @dataclass(frozen=True)
@@ -25,27 +22,24 @@ class SecretFile:
     """A JSON file, whose secrets it holds, and which kind of cipher they become.
 
     In a file of a flow (``flow_of``, its project) secrets are those of the configurations that its tasks bring.
+    ``within`` is the folder that was given: a link that leads out of it is not followed. One that was named itself has
+    none.
     """
 
     path: Path
     scope: Scope
     kind: str
     flow_of: Project | None = None
+    within: Path | None = None
 
 
-@dataclass
-class Rotation:
-    """What moving ciphers to the first key did.
+@dataclass(frozen=True)
+class _Encrypted:
+    """What becomes of a file: its new content, and how many values were encrypted."""
 
-    Attributes:
-        ciphers: how many were made anew.
-        files: in how many files.
-        left: places of ciphers that none of the keys can read.
-    """
-
-    ciphers: int = 0
-    files: int = 0
-    left: list[str] = field(default_factory=list)
+    file: SecretFile
+    content: bytes
+    number: int
 
 
 def files_of(project: Project, key: Key, kind: str) -> Iterator[SecretFile]:
@@ -60,36 +54,70 @@ def files_of(project: Project, key: Key, kind: str) -> Iterator[SecretFile]:
     entry = project.entry(*key)
     if component_id in FLOW_COMPONENTS:
         for path in (entry.folder / "config.json", *sorted(entry.folder.glob("phases/*/*/task.json"))):
-            yield SecretFile(path, scope, kind, flow_of=project)
+            yield SecretFile(path, scope, kind, flow_of=project, within=project.folder)
         return
     for folder in (entry.folder, *(folder for _, folder in entry.rows)):
-        yield SecretFile(folder / "config.json", scope, kind)
+        yield SecretFile(folder / "config.json", scope, kind, within=project.folder)
 
 
 def encrypt_files(files: Iterable[SecretFile], encryptor: Encryptor) -> dict[Path, int]:
     """Encrypt the plain ``#`` values of files in place; ciphers and placeholders stay (EN-7, EN-8).
 
-    All files are read before the first one is changed. Each is replaced in one step.
+    All files are read before the first one is changed. Each is replaced in one step, and nothing but the values that
+    were encrypted becomes another byte. What a link leads to is changed, once.
 
     Returns:
         How many values of which file were encrypted; files without any are not touched.
 
     Raises:
-        ConfigurationError: a file cannot be read, or a value cannot be kept as it is.
+        ConfigurationError: a file cannot be read, a link leads out of the given folder, or to a file whose secrets
+            others would have to read too.
     """
-    changed = []
+    changed: dict[Path, _Encrypted] = {}
     for file in files:
-        text, document = _read(file.path)
-        if file.flow_of:
-            encrypted = _encrypted_jobs(document, file, encryptor)
-        else:
-            encrypted = encryptor.encrypt(document, file.scope, kind=file.kind)
-        number = sum(a != b for a, b in zip(walk_secrets(document), walk_secrets(encrypted), strict=True))
-        if number:
-            changed.append((file.path, rendered_like(text, encrypted), number))
-    for path, text, _ in changed:
-        replace_text(path, text)
-    return {path: number for path, _, number in changed}
+        encrypted = _encrypted(file, encryptor)
+        if encrypted.number:
+            real = file.path.resolve()
+            _refuse_link_out(file, real)
+            if real in changed:
+                _refuse_two_readers(changed[real].file, file)
+            changed.setdefault(real, encrypted)
+    for real, encrypted in changed.items():
+        replace_content(real, encrypted.content)
+    return {encrypted.file.path: encrypted.number for encrypted in changed.values()}
+
+
+def _encrypted(file: SecretFile, encryptor: Encryptor) -> _Encrypted:
+    document, text = read_json_with_text(file.path)
+    if file.flow_of:
+        encrypted = _encrypted_jobs(document, file, encryptor)
+    else:
+        encrypted = encryptor.encrypt(document, file.scope, kind=file.kind)
+    pieces, position = [], 0
+    changes = changed_values(text, document, encrypted)
+    for begin, end, cipher in changes:
+        pieces += [text[position:begin], json.dumps(cipher)]
+        position = end
+    return _Encrypted(file, "".join([*pieces, text[position:]]).encode(), len(changes))
+
+
+def _refuse_link_out(file: SecretFile, real: Path) -> None:
+    if file.within and not real.is_relative_to(file.within.resolve()):
+        raise ConfigurationError(
+            f"This leads by a link to {real}, out of {file.within}, so that nothing was encrypted: put the file itself "
+            f"here, or encrypt it first, with `docker-runner encrypt --component {file.scope.component} {real}`.",
+            file=file.path,
+        )
+
+
+def _refuse_two_readers(one: SecretFile, other: SecretFile) -> None:
+    """Refuse one file for two configurations, of which only one could read its ciphers."""
+    if (one.kind, bound_ids(one.scope, one.kind)) != (other.kind, bound_ids(other.scope, other.kind)):
+        raise ConfigurationError(
+            f"By a link this is the same file as {one.path}, and ciphers for one could not be read by the other: give "
+            "each its own file, or choose another --scope.",
+            file=other.path,
+        )
 
 
 def _encrypted_jobs(document: Any, file: SecretFile, encryptor: Encryptor) -> Any:
@@ -106,73 +134,3 @@ def _encrypted_jobs(document: Any, file: SecretFile, encryptor: Encryptor) -> An
             scope = replace(file.scope, component=component_id, configuration=config_id)
             copy["configData"] = encryptor.encrypt(document["configData"], scope, kind=file.kind)
     return copy
-
-
-def _read(path: Path) -> tuple[str, Any]:
-    document = read_json(path)
-    return path.read_text(encoding="utf-8-sig"), document
-
-
-def rendered_like(text: str, document: Any) -> str:
-    """JSON of a document, indented as a text is that held it before."""
-    found = _INDENT.match(text.lstrip())
-    indent: str | int = found[1] if found else 2
-    return json.dumps(document, indent=indent, ensure_ascii=False) + "\n"
-
-
-def rotate_files(folders: Iterable[Path], encryptor: Encryptor) -> Rotation:
-    """Make every cipher in the files of folders anew with the first key; nothing else of a file changes.
-
-    Args:
-        folders: folders or files; what does not exist is left out, links are not followed.
-        encryptor: knows the new key and the old ones.
-    """
-    rotation = Rotation()
-    for path in dict.fromkeys(path for folder in folders for path in _files(folder)):
-        try:
-            text = path.read_bytes().decode()
-        except UnicodeDecodeError:
-            continue
-        changed = _rotated_text(text, path, encryptor, rotation)
-        if changed != text:
-            replace_text(path, changed)
-            rotation.files += 1
-    return rotation
-
-
-def _rotated_text(text: str, path: Path, encryptor: Encryptor, rotation: Rotation) -> str:
-    def replaced(match: re.Match[str]) -> str:
-        try:
-            anew = encryptor.rotated(match[0])
-        except UserError:
-            rotation.left.append(f"{path}:{text.count(chr(10), 0, match.start()) + 1}")
-            return match[0]
-        if anew is None:
-            return match[0]
-        rotation.ciphers += 1
-        return anew
-
-    return CIPHER_IN_TEXT.sub(replaced, text)
-
-
-def rotated_document(document: Any, encryptor: Encryptor) -> Any:
-    """A JSON document with its ciphers made anew; those that cannot be read stay."""
-
-    def replaced(match: re.Match[str]) -> str:
-        try:
-            return encryptor.rotated(match[0]) or match[0]
-        except UserError:
-            return match[0]
-
-    return json.loads(CIPHER_IN_TEXT.sub(replaced, json.dumps(document)))
-
-
-def _files(folder: Path) -> Iterator[Path]:
-    if folder.is_file():
-        yield folder
-    elif folder.is_dir():
-        for path in sorted(folder.rglob("*")):
-            if path.is_file() and not path.is_symlink() and ".git" not in path.parts:
-                if path.stat().st_size > _LONGEST_FILE_BYTES:
-                    raise ConfigurationError("The file is too large to be one of a project.", file=path)
-                yield path

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from tests.builders import ProjectBuilder, write
+from tests.commands import Command, invoked
 
 from docker_runner.storage import open_storage
 from docker_runner.storage.base import Commit, FileUpload, Storage, StoredFile, TableLoad
@@ -21,6 +22,18 @@ def built(tmp_path: Path) -> ProjectBuilder:
     builder.directory.mkdir()
     builder.component()
     return builder
+
+
+@pytest.fixture
+def command(built: ProjectBuilder, monkeypatch: pytest.MonkeyPatch) -> Command:
+    """Runs a command in the folder of the project's files."""
+    monkeypatch.setenv("DOCKER_RUNNER_PROJECT", str(built.directory))
+    monkeypatch.setenv("DOCKER_RUNNER_COMPONENTS", str(built.folder / "components"))
+    monkeypatch.setenv("DOCKER_RUNNER_HOME", str(built.folder / "home"))
+    for name in ("KEYS", "BRANCH", "VAULT", "OAUTH", "STORAGE"):
+        monkeypatch.delenv(f"DOCKER_RUNNER_{name}", raising=False)
+    monkeypatch.chdir(built.folder)
+    return invoked
 
 
 @pytest.fixture(scope="session")

@@ -26,6 +26,7 @@ from docker_runner.documents import (
     read_output,
     scalar_text,
     walk_secrets,
+    walk_unsealed,
 )
 from docker_runner.errors import ConfigurationError
 from docker_runner.project_commands import config_data
@@ -251,8 +252,13 @@ def test_secrets_are_found_at_any_depth_with_their_path() -> None:
     assert hide_secrets(document) == {
         "#a": HIDDEN,
         "b": [{"#c": HIDDEN}, {"d": {"#e": HIDDEN}}],
-        "#f": {"g": "no", "#h": HIDDEN},
+        "#f": {"g": HIDDEN, "#h": HIDDEN},
     }
+
+
+def test_what_stands_in_maps_and_lists_under_secret_keys_is_found_too() -> None:
+    document = {"#a": "1", "#l": ["x", {"k": 2, "#s": "3"}, True, None, ""], "b": {"#m": {"n": {"o": "y"}}}, "c": "z"}
+    assert list(walk_unsealed(document)) == [("#l[0]", "x"), ("#l[1].k", 2), ("b.#m.n.o", "y")]
 
 
 @pytest.mark.parametrize(("value", "text"), [(None, ""), (True, "true"), (False, "false"), (1, "1"), ("a", "a")])

@@ -3,47 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.builders import ProjectBuilder, write
-from typer.testing import CliRunner, Result
+from tests.commands import Command, refused
 
-from docker_runner.cli import app
 from docker_runner.encryption import Scope, is_cipher
 from docker_runner.encryption_keys import encryptor_of, new_key
-from docker_runner.errors import ConfigurationError, NotFoundError, UserError
+from docker_runner.errors import ConfigurationError, NotFoundError
 from docker_runner.oauth import StoredCredentials
 from docker_runner.settings import Settings
 from docker_runner.storage import open_storage
 from docker_runner.storage.base import Commit, StateKey
 
 FOLDER = "main/extractor/vendor.ex-foo"
-Command = Callable[..., Result]
-
-
-@pytest.fixture
-def command(built: ProjectBuilder, monkeypatch: pytest.MonkeyPatch) -> Command:
-    """Runs a command in the folder of the project's files."""
-    monkeypatch.setenv("DOCKER_RUNNER_PROJECT", str(built.directory))
-    monkeypatch.setenv("DOCKER_RUNNER_COMPONENTS", str(built.folder / "components"))
-    monkeypatch.setenv("DOCKER_RUNNER_HOME", str(built.folder / "home"))
-    for name in ("KEYS", "BRANCH", "VAULT", "OAUTH", "STORAGE"):
-        monkeypatch.delenv(f"DOCKER_RUNNER_{name}", raising=False)
-    monkeypatch.chdir(built.folder)
-
-    def run(*arguments: str, input: str = "") -> Result:
-        return CliRunner().invoke(app, list(arguments), input=input, catch_exceptions=True)
-
-    return run
-
-
-def refused(result: Result) -> str:
-    """The message of the error that a command ended with."""
-    assert isinstance(result.exception, UserError), result.output
-    return str(result.exception)
 
 
 def value_of(document: dict[str, Any], scope: Scope) -> Any:

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import quote
 
-from docker_runner.documents import HIDDEN, replace_secrets, scalar_text
+from docker_runner.documents import hide_secrets, scalar_text
 from docker_runner.encryption import is_cipher
 from docker_runner.job.request import full_run_id
 from docker_runner_airflow.api.addresses import airflow_url, api_url
@@ -207,7 +207,5 @@ def _variables(conf: Mapping[str, Any]) -> list[VariableOfJob]:
 
 def _without_secrets(document: dict[str, Any]) -> dict[str, Any]:
     """A copy in which secrets are ciphers, as the API stores them; one that somebody has written plainly is hidden."""
-    shown: dict[str, Any] = replace_secrets(
-        document, lambda _path, value: value if not value or is_cipher(value) else HIDDEN
-    )
+    shown: dict[str, Any] = hide_secrets(document, but=lambda value: not value or is_cipher(value))
     return shown
