@@ -6,6 +6,7 @@
     ├── UserError                    the configuration, the data or the component's input: change it, then run again
     │   ├── ConfigurationError       a key of a file is wrong (carries the file and the key's path)
     │   ├── NotFoundError            a component, configuration, table or file that is named does not exist
+    │   ├── TargetError              what was named to be written to is a folder, is not empty, or cannot be written
     │   ├── TokenError               a Storage token is unknown, has expired or was revoked
     │   ├── ForbiddenError           the Storage token does not allow it
     │   └── ComponentError           the component ended with exit code 1, ran out of memory or of time
@@ -66,6 +67,10 @@ def _rebuild_configuration_error(problem: str, file: str | None, key: str, line:
 
 class NotFoundError(UserError):
     """A component, configuration, table, file or image that is named does not exist."""
+
+
+class TargetError(UserError):
+    """A file or folder that was named to be written to cannot be: it has to be another one."""
 
 
 class TokenError(UserError):

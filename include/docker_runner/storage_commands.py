@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 import shutil
 import sys
 import tempfile
@@ -83,7 +84,8 @@ def export_table(
     """Write a table as CSV or Parquet."""
     since = moment(changed_since, now=datetime.now(UTC), key="--changed-since") if changed_since else None
     with tempfile.TemporaryDirectory() as folder:
-        file = target or Path(folder, "table.csv")
+        # What the shell has opened as standard output is written to as that, whatever name it is given.
+        file = Path(folder, "table.csv") if target is None or _is_standard_output(target) else target
         wanted: dict[str, Any] = {
             "columns": _split(columns),
             "where": _where(where),
@@ -98,7 +100,7 @@ def export_table(
         else:
             with closing(_open()) as storage:
                 exported = storage.export_table(table, file, **wanted)
-        if target:
+        if file == target:
             print(f"{table}: {exported.rows} rows written to {target}.")
             return
         with file.open("rb") as written:
@@ -188,10 +190,15 @@ def list_files(
 @app.command("download")
 def download_file(
     file_id: Annotated[int, typer.Argument(metavar="ID", help="id of the file, see 'storage files'")],
-    target: Annotated[Path, typer.Argument(help="file to write; a sliced file becomes a folder")],
+    target: Annotated[
+        Path, typer.Argument(help="file to write, or folder to put it into; a sliced file becomes a new folder")
+    ],
 ) -> None:
     """Write a stored file."""
     with closing(_open()) as storage:
+        found = storage.files(FileQuery(ids=(file_id,), limit=1))
+        if target.is_dir() and found and not found[0].is_sliced:
+            target /= found[0].name
         file = storage.download_file(file_id, target)
     print(f"{file.name}: {file.size_bytes} bytes written to {target}.")
 
@@ -242,6 +249,13 @@ def maintain_lake(*, keep_days: int | None = None) -> str:
 def _open() -> Storage:
     settings = Settings.from_environment()
     return open_storage(settings.storage, token=settings.storage_token)
+
+
+def _is_standard_output(target: Path) -> bool:
+    try:
+        return os.path.samestat(target.stat(), os.fstat(sys.stdout.fileno()))
+    except OSError:
+        return False  # nothing is there yet, or nobody sees what is printed
 
 
 def _split(names: str) -> tuple[str, ...]:

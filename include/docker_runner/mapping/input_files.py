@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -81,6 +82,9 @@ class FileReader:
     def _load(self, file: StoredFile) -> dict[str, Any]:
         target = self.folder / file_name(file)
         try:
+            if file.is_sliced and target.is_dir():
+                # An earlier item of the mapping had the same file.
+                shutil.rmtree(target)
             self.storage.download_file(file.id, target)
             write_manifest(target, input_file_manifest(file), extension=self.extension)
         except (RunnerError, OSError) as error:

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from docker_runner.errors import ApplicationError, ConfigurationError, UserError
+from docker_runner.errors import ApplicationError, ConfigurationError, TargetError, UserError
 from docker_runner.interface.manifests import input_table_manifest, write_manifest
 from docker_runner.mapping.branch_sources import branch_source, refuse_branch_buckets
 from docker_runner.mapping.input_table_options import InputTable, input_table
@@ -158,15 +158,19 @@ class TableReader:
     def _export(self, found: FoundTable) -> Exported:
         item = found.item
         with _named(item.key):
-            return self.storage.export_table(
-                found.table.id,
-                self._target(item),
-                columns=item.columns,
-                where=item.where,
-                changed_since=found.changed_since,
-                limit=item.limit,
-                file_type=item.file_type,
-            )
+            try:
+                return self.storage.export_table(
+                    found.table.id,
+                    self._target(item),
+                    columns=item.columns,
+                    where=item.where,
+                    changed_since=found.changed_since,
+                    limit=item.limit,
+                    file_type=item.file_type,
+                )
+            except TargetError as error:
+                # The folder is the runner's own: nothing that the mapping's author could change.
+                raise ApplicationError(f"The table {found.table.id} cannot be written: {error}") from error
 
     def _target(self, item: InputTable) -> Path:
         """The file to write: a Parquet table is a folder of files, as components read ``<destination>/*.parquet``."""
@@ -176,6 +180,7 @@ class TableReader:
         if item.file_type == "parquet":
             if target.is_file():
                 target.unlink()
+            target.mkdir(exist_ok=True)
             return part
         if part.exists():
             shutil.rmtree(target)

@@ -350,6 +350,8 @@ class Storage(Ledger, Protocol):
     ) -> Exported:
         """Write a table as CSV (IM-36): header, every field quoted, newline line ends, NULL as empty text.
 
+        The target is a file in a folder that is there; it has the table when it is complete.
+
         ``where`` compares with texts as they are exported; any text that reads as the same value of the column's type
         will do, and the empty text is NULL.
 
@@ -363,7 +365,7 @@ class Storage(Ledger, Protocol):
         """Files that match, newest id first."""
 
     def download_file(self, file_id: int, target: Path) -> StoredFile:
-        """Write a stored file's content to ``target``; a sliced file becomes a folder."""
+        """Write a stored file's content to ``target``; a sliced file becomes a folder, which must be new or empty."""
 
     def state(self, key: StateKey) -> dict[str, Any]:
         """The stored state document; an empty one when there is none."""

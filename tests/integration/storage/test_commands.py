@@ -93,6 +93,43 @@ def test_files_are_uploaded_listed_and_downloaded(orders: Path, tmp_path: Path) 
         run("download", "9", tmp_path / "x")
 
 
+def test_a_download_never_removes_what_is_there(orders: Path, tmp_path: Path) -> None:
+    run("upload", orders)
+    (tmp_path / "slices").mkdir()
+    (tmp_path / "slices" / "a").write_text("1")
+    run("upload", tmp_path / "slices")
+    place = tmp_path / "place"
+    (place / "sub").mkdir(parents=True)
+    (place / "sub" / "mine").write_text("old")
+    assert run("download", "1", place) == f"orders.csv: 33 bytes written to {place}/orders.csv.\n"
+    assert (place / "orders.csv").read_bytes() == orders.read_bytes()
+    with pytest.raises(UserError, match=r"place is not empty: name a new one"):
+        run("download", "2", place)
+    with pytest.raises(UserError, match="is no folder"):
+        run("download", "2", place / "orders.csv")
+    with pytest.raises(UserError, match="there is no folder"):
+        run("download", "1", place / "nowhere" / "x")
+    assert (place / "sub" / "mine").read_text() == "old"
+    assert sorted(path.name for path in place.iterdir()) == ["orders.csv", "sub"]
+
+
+def test_an_export_replaces_neither_links_nor_folders_and_makes_none(orders: Path, tmp_path: Path) -> None:
+    run("import", "in.c-main.orders", orders)
+    place = tmp_path / "place"
+    place.mkdir()
+    (place / "real.csv").write_text("old")
+    (place / "link.csv").symlink_to("real.csv")
+    run("export", "in.c-main.orders", place / "link.csv")
+    assert (place / "link.csv").is_symlink()
+    assert (place / "real.csv").read_text().startswith('"id"')
+    with pytest.raises(UserError, match="there is no folder"):
+        run("export", "in.c-main.orders", place / "nowhere" / "x.csv")
+    for folder in (place, ""):
+        with pytest.raises(UserError, match="is a folder: name a file"):
+            run("export", "in.c-main.orders", folder)
+    assert sorted(path.name for path in place.iterdir()) == ["link.csv", "real.csv"]
+
+
 @pytest.mark.rules("OM-90", "IM-15")
 def test_types_of_a_table_are_shown_and_it_can_be_exported_with_them(orders: Path, uri: str, tmp_path: Path) -> None:
     types = {"id": ColumnType(BaseType.INTEGER, nullable=False), "price": ColumnType(BaseType.NUMERIC, "10,2")}

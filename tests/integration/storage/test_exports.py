@@ -19,7 +19,8 @@ ID = "in.c-main.t"
 @pytest.mark.rules("IM-36", "IM-37")
 def test_every_field_is_quoted_and_lines_end_with_a_newline(lake: Storage, load: Load, tmp_path: Path) -> None:
     load('id,v\n1,\n2,"a""b\nc\r\nd"\n')
-    target = tmp_path / "deep" / "t.csv"
+    target = tmp_path / "out" / "t.csv"
+    target.parent.mkdir()
     exported = lake.export_table(ID, target, columns=("v", "id"), where=Where("id", ("2",)))
     assert target.read_bytes() == b'"v","id"\n"a""b\nc\r\nd","2"\n'
     assert exported == Exported(columns=("v", "id"), rows=1, bytes=target.stat().st_size)

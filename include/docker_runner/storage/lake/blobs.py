@@ -6,7 +6,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,6 +16,7 @@ from docker_runner.errors import UserError
 from docker_runner.storage.base import FileUpload, StoredFile
 from docker_runner.storage.lake.csv_source import source_files
 from docker_runner.storage.lake.object_storage import ObjectStorage
+from docker_runner.written_whole import written_file, written_folder
 
 MAX_AGE_DAYS = 15
 """Age at which files that are not permanent may be removed (OF-5)."""
@@ -34,7 +35,7 @@ class Contents(Protocol):
         """Have a folder at a path, also when nothing will be written to it."""
 
     def fetch(self, path: str, target: Path, *, sliced: bool) -> None:
-        """Write a content to a path; a sliced file becomes a folder. What was there before is replaced."""
+        """Write a content to a file, or a sliced one to a folder that is new or empty, whole or not at all."""
 
     def remove(self, path: str) -> None:
         """Remove a content, if it is there."""
@@ -121,12 +122,13 @@ class FolderContents:
         (self.folder / path).mkdir(parents=True, exist_ok=True)
 
     def fetch(self, path: str, target: Path, *, sliced: bool) -> None:
-        """Write a content to a path; a sliced file becomes a folder. What was there before is replaced."""
-        with _replacing(target, sliced=sliced) as part:
-            if sliced:
-                shutil.copytree(self.folder / path, part)
-            else:
+        """Write a content to a file, or a sliced one to a folder that is new or empty, whole or not at all."""
+        if not sliced:
+            with written_file(target) as part:
                 shutil.copyfile(self.folder / path, part)
+            return
+        with written_folder(target) as part:
+            shutil.copytree(self.folder / path, part, dirs_exist_ok=True)
 
     def remove(self, path: str) -> None:
         """Remove a content, if it is there."""
@@ -159,12 +161,12 @@ class ObjectContents:
         """There are no folders in object storage."""
 
     def fetch(self, path: str, target: Path, *, sliced: bool) -> None:
-        """Write a content to a path; a sliced file becomes a folder. What was there before is replaced."""
-        with self.storage.errors(), _replacing(target, sliced=sliced) as part:
-            if not sliced:
+        """Write a content to a file, or a sliced one to a folder that is new or empty, whole or not at all."""
+        if not sliced:
+            with self.storage.errors(), written_file(target) as part:
                 self._download(f"files/{path}", part)
-                return
-            part.mkdir()
+            return
+        with self.storage.errors(), written_folder(target) as part:
             for key in self._keys(path):
                 self._download(key, part / key.rpartition("/")[2])
 
@@ -199,22 +201,9 @@ class ObjectContents:
     def _download(self, key: str, target: Path) -> None:
         import obstore
 
-        with target.open("xb") as writing:
+        with target.open("wb") as writing:
             for chunk in obstore.get(self.storage.store(), key).stream(min_chunk_size=1 << 20):
                 writing.write(chunk)
-
-
-@contextmanager
-def _replacing(target: Path, *, sliced: bool) -> Iterator[Path]:
-    """A path to write to, which takes the place of the target at the end."""
-    part = target.with_name(f".{uuid.uuid4().hex}.part")
-    try:
-        yield part
-        if target.is_dir() or sliced:
-            _remove(target)
-        part.replace(target)
-    finally:
-        _remove(part)
 
 
 def _remove(path: Path) -> None:

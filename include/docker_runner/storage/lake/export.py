@@ -3,7 +3,6 @@
 # ruff: noqa: S608 - names and texts are quoted by sql.py; SQL has no parameters for most of these places
 from __future__ import annotations
 
-import uuid
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
@@ -14,6 +13,7 @@ from docker_runner.storage.lake import sql, types
 from docker_runner.storage.lake.connection import Connection
 from docker_runner.storage.lake.filters import resolve_columns, where_condition
 from docker_runner.storage.names import TIMESTAMP_COLUMN
+from docker_runner.written_whole import written_file
 
 _FORMATS = {
     "csv": "FORMAT csv, HEADER, DELIMITER ',', QUOTE '\"', ESCAPE '\"', FORCE_QUOTE *, COMPRESSION none",
@@ -37,7 +37,8 @@ def export(
     """Write a table's rows, as they are or as they were in an earlier snapshot; the target appears when it is complete.
 
     Raises:
-        UserError: a column does not exist or is named twice, the limit is negative, or the file type is unknown.
+        UserError: a column does not exist or is named twice, the limit is negative, the file type is unknown, or the
+            target cannot be written.
     """
     if file_type not in _FORMATS:
         raise UserError(f"Tables are given as {' or '.join(_FORMATS)}, not as {file_type!r}.")
@@ -60,14 +61,9 @@ def export(
         + (f" WHERE {' AND '.join(conditions)}" if conditions else "")
         + (f" LIMIT {limit}" if limit is not None else "")
     )
-    target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_name(f".{uuid.uuid4().hex}.part")
-    try:
+    with written_file(target) as part:
         rows = connection.count(f"COPY ({query}) TO {sql.text(str(part))} ({_FORMATS[file_type]}, USE_TMP_FILE false)")
         size = part.stat().st_size
-        part.replace(target)
-    finally:
-        part.unlink(missing_ok=True)
     return Exported(columns=chosen, rows=rows, bytes=size)
 
 

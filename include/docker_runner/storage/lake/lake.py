@@ -121,7 +121,7 @@ class Lake(LakeLedger):
             return file_search(run, query)
 
     def download_file(self, file_id: int, target: Path) -> StoredFile:
-        """Write a stored file's content to ``target``; a sliced file becomes a folder."""
+        """Write a stored file's content to ``target``; a sliced file becomes a folder, which must be new or empty."""
         with self._reading() as run:
             found = find(run, Kind.FILES, [file_id])
             if not found:
