@@ -9,6 +9,7 @@
     │   ├── TargetError              what was named to be written to is a folder, is not empty, or cannot be written
     │   ├── TokenError               a Storage token is unknown, has expired or was revoked
     │   ├── ForbiddenError           the Storage token does not allow it
+    │   ├── OvertakenError           another run of the configuration has stored its state meanwhile
     │   └── ComponentError           the component ended with exit code 1, ran out of memory or of time
     └── ApplicationError             the machine, the engine, Storage or the component's code: try again, then look
         ├── EngineError              the Docker engine does not answer or refuses
@@ -79,6 +80,10 @@ class TokenError(UserError):
 
 class ForbiddenError(UserError):
     """The Storage token is good, but does not allow this; the message names the permission that is needed."""
+
+
+class OvertakenError(UserError):
+    """The state that the run began with is not the stored one any more; only a new run can build on that one."""
 
 
 class ComponentError(UserError):

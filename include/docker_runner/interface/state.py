@@ -57,23 +57,27 @@ def rendered_state(state: Mapping[str, Any], *, extension: str) -> str:
     return rendered_yaml(state)
 
 
+def text_of_state(document: Mapping[str, Any]) -> str:
+    """What a run builds on of a state, as a text that is the same for the same states: nothing is as good as empty."""
+    inputs = (document.get("storage") or {}).get("input") or {}
+    parts = [component_state(document), inputs.get("tables") or [], inputs.get("files") or []]
+    return json.dumps(parts, sort_keys=True)
+
+
 def new_state(
-    stored: Mapping[str, Any],
     component: Mapping[str, Any],
     *,
     tables: Sequence[Mapping[str, Any]],
     files: Sequence[Mapping[str, Any]],
 ) -> dict[str, Any]:
-    """The document to store after a successful run (ST-6).
+    """The root keys to store after a successful run; others of the stored document survive (ST-6).
 
     Args:
-        stored: the present document, whose other root keys survive.
         component: the component's new state, secrets encrypted.
         tables: ``{"source", "lastImportDate"}`` of every input table.
         files: ``{"tags", "lastImportId"}`` of every input file mapping.
     """
     return {
-        **stored,
         "component": dict(component),
         "storage": {"input": {"tables": [dict(item) for item in tables], "files": [dict(item) for item in files]}},
     }

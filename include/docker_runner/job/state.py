@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from docker_runner.encryption import refuse_plain_secrets, secret_values
+from docker_runner.encryption import Encryptor, refuse_plain_secrets, secret_values
 from docker_runner.errors import UserError
-from docker_runner.interface.state import checked_state, component_state, is_large
+from docker_runner.interface.state import checked_state, component_state, is_large, text_of_state
 from docker_runner.job.definition import JobDefinition
 from docker_runner.job.tools import Tools
 from docker_runner.job.workspace import RowWorkspace
@@ -17,23 +17,36 @@ _STORED = "stored_state"
 _NEW = "new_state"
 
 
-def forget_stored_state(folders: RowWorkspace) -> None:
-    """A row begins (again): its state is to be read anew."""
-    folders.begin(_STORED)
-
-
 def stored_state(row: JobDefinition, folders: RowWorkspace, tools: Tools) -> dict[str, Any]:
-    """The stored state as it was when the row began: read once, so that all its steps build on the same one (ST-1).
+    """The stored state as it was when the row began: all its steps, and every attempt at them, build on it (ST-1).
+
+    Steps may ask for it at the same time: they get what was read first.
 
     Raises:
         ConfigurationError: it is not a state.
     """
     kept = folders.done(_STORED)
-    if kept is not None:
-        return kept
-    state = state_in_storage(row, tools)
-    folders.finish(_STORED, state)
-    return state
+    return kept if kept is not None else folders.finish_first(_STORED, state_in_storage(row, tools))
+
+
+def is_state_that_began(row: JobDefinition, folders: RowWorkspace, tools: Tools, present: Mapping[str, Any]) -> bool:
+    """Whether the state in Storage says what it said when the row began, so that the new one may replace it.
+
+    Secrets count as they are in plain text: they may have been encrypted with another key meanwhile. A run that brings
+    its own configuration begins empty whatever is stored, so it never builds on what is not there any more (CF-39).
+    """
+    if not row.reads_state:
+        return True
+    began = stored_state(row, folders, tools)
+    try:
+        present = checked_state(present, owner=row.title)
+        if text_of_state(began) == text_of_state(present):
+            return True
+        encryptor = tools.present_encryptor()
+        plain = [_plain_text_of_state(state, row, encryptor) for state in (began, present)]
+    except UserError:
+        return False  # somebody else has stored what this run could not even read
+    return plain[0] == plain[1]
 
 
 def state_in_storage(row: JobDefinition, tools: Tools) -> dict[str, Any]:
@@ -100,6 +113,11 @@ def state_secrets(row: JobDefinition, folders: RowWorkspace, tools: Tools) -> It
         return
     yield from secret_values(decrypted_state(row, folders, tools))
     yield from secret_values(_decrypted(kept_new_state(folders), row, tools))
+
+
+def _plain_text_of_state(document: Mapping[str, Any], row: JobDefinition, encryptor: Encryptor) -> str:
+    own = encryptor.decrypt(component_state(document), row.scope, file=f"state of {row.title}")
+    return text_of_state({**document, "component": own})
 
 
 def _decrypted(state: Mapping[str, Any], row: JobDefinition, tools: Tools) -> dict[str, Any]:

@@ -37,7 +37,7 @@ from docker_runner.job.job_events import (
 from docker_runner.job.plan import Kind, Step, steps_of
 from docker_runner.job.readers import file_reader, table_reader
 from docker_runner.job.stages import redactor_of, release_stage, run_stage_of_row
-from docker_runner.job.state import decrypted_state, forget_stored_state, stored_state
+from docker_runner.job.state import decrypted_state, stored_state
 from docker_runner.job.storage_token import refuse_forbidden, token_of
 from docker_runner.job.supervision import TO_THE_END, Following, finished_before, follow
 from docker_runner.job.tools import Tools
@@ -207,7 +207,6 @@ def _create_workspace(job: Job, workspace: Workspace, tools: Tools, events: Even
 def _load_tables(work: RowWork) -> Manifest:
     row, folders, tools = work.row, work.folders, work.tools
     folder = folders.clear_staged("tables")
-    forget_stored_state(folders)
     reader = table_reader(row, tools, folder=folder, state=stored_state(row, folders, tools))
     return {"tables": reader.load(row.mapping("input", "tables"))}
 
@@ -215,7 +214,6 @@ def _load_tables(work: RowWork) -> Manifest:
 def _load_files(work: RowWork) -> Manifest:
     row, folders, tools = work.row, work.folders, work.tools
     folder = folders.clear_staged("files")
-    forget_stored_state(folders)
     reader = file_reader(row, tools, folder=folder, state=stored_state(row, folders, tools))
     return {"files": reader.load(row.mapping("input", "files"))}
 

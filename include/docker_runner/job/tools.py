@@ -109,4 +109,8 @@ class Tools:
     @cached_property
     def encryptor(self) -> Encryptor:
         """The keys of this installation."""
+        return self.present_encryptor()
+
+    def present_encryptor(self) -> Encryptor:
+        """The keys of this installation, with those that have come since this process began."""
         return encryptor_of(self.settings, given=self._keys())

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from docker_runner.job.archive import store_archive
 from docker_runner.job.artifacts import kept_uploads
 from docker_runner.job.definition import Job, JobDefinition, Mode
 from docker_runner.job.stages import redactor_of, store_last_snapshot
-from docker_runner.job.state import kept_new_state, may_be_stored, stored_state
+from docker_runner.job.state import is_state_that_began, kept_new_state, may_be_stored, stored_state
 from docker_runner.job.tools import Tools
 from docker_runner.job.workspace import RowWorkspace
 from docker_runner.mapping.branches import refuse_foreign_buckets
@@ -23,7 +24,7 @@ from docker_runner.mapping.input_tables import table_states
 from docker_runner.mapping.output_files import file_uploads, system_tags, table_file_uploads
 from docker_runner.mapping.output_metadata import Owner
 from docker_runner.mapping.output_tables import TableOutput
-from docker_runner.storage.base import Commit, Committed, FileUpload, StateKey, StoredFile, TableLoad
+from docker_runner.storage.base import Commit, Committed, FileUpload, StateKey, StateUpdate, StoredFile, TableLoad
 
 Manifest = dict[str, Any]
 Loaded = list[dict[str, Any]]
@@ -49,6 +50,7 @@ class Unloading:
 
         Raises:
             UserError: mapping, manifests or data are wrong; nothing is stored.
+            OvertakenError: another run of the configuration has stored its state since this one began (LC-11).
         """
         row, folders, tools = self.row, self.folders, self.tools
         if row.mode.stores_archive:
@@ -67,6 +69,7 @@ class Unloading:
             files=(*files_of_row, *artifacts),
             add_file_tags=self._tags_to_add(files),
             state=self._state(tables, files),
+            run=row.identity.run_id,
         )
         done = tools.storage.commit(commit)
         _tell(done, tools)
@@ -107,10 +110,10 @@ class Unloading:
         key = f"{self.folders.attempt(stage)}-always"
         if self.row.stores_files_only:
             # There are no tables; input files are marked as processed in every outcome (IF-30).
-            yield Commit(key, add_file_tags=self._tags_to_add(files))
+            yield Commit(key, add_file_tags=self._tags_to_add(files), run=self.row.identity.run_id)
             return
         for number, load in enumerate(self._table_output(self.folders.data(stage).outputs).loads_after_failure()):
-            yield Commit(f"{key}-{number}-{load.table_id}", tables=(load,))
+            yield Commit(f"{key}-{number}-{load.table_id}", tables=(load,), run=self.row.identity.run_id)
 
     def _store(self, commit: Commit) -> Loaded:
         try:
@@ -172,17 +175,14 @@ class Unloading:
             uploads += table_file_uploads(options, folder=output / "tables", system_tags=tags, branch=row.branch_prefix)
         return tuple(uploads)
 
-    def _state(self, tables: Loaded, files: Loaded) -> dict[StateKey, Mapping[str, Any]]:
+    def _state(self, tables: Loaded, files: Loaded) -> dict[StateKey, StateUpdate]:
         """The row's new state, when it has one that is kept (ST-6, ST-10)."""
         if not may_be_stored(self.row, self.tools):
             return {}
-        former = stored_state(self.row, self.folders, self.tools)
-        # Other root keys are those of the present document, which somebody may have changed meanwhile.
-        present = self.tools.storage.state(self.row.state_key)
-        new = new_state(
-            present, kept_new_state(self.folders), tables=table_states(tables), files=file_states(files, former)
-        )
-        return {self.row.state_key: new}
+        began = stored_state(self.row, self.folders, self.tools)
+        new = new_state(kept_new_state(self.folders), tables=table_states(tables), files=file_states(files, began))
+        follows = partial(is_state_that_began, self.row, self.folders, self.tools)
+        return {self.row.state_key: StateUpdate(new, follows)}
 
     def _tags_to_add(self, files: Loaded) -> dict[int, tuple[str, ...]]:
         """Marks of processed input files (IF-29)."""

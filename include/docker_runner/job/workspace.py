@@ -25,6 +25,7 @@ import shutil
 import stat
 import uuid
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -203,6 +204,19 @@ class RowWorkspace:
     def finish(self, step: str, manifest: Mapping[str, Any]) -> None:
         """A step is done."""
         write_whole(self.folder / "manifests" / f"{step}.json", json.dumps(manifest))
+
+    def finish_first(self, step: str, manifest: Mapping[str, Any]) -> dict[str, Any]:
+        """As :meth:`finish`, unless somebody has done it already; gives what is there then."""
+        path = self.folder / "manifests" / f"{step}.json"
+        own = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+        try:
+            own.write_text(json.dumps(manifest), encoding="utf-8")
+            with suppress(FileExistsError):
+                os.link(own, path)
+        finally:
+            own.unlink(missing_ok=True)
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return content
 
     def done(self, step: str) -> dict[str, Any] | None:
         """What a finished step reported; None when it is not done in this workspace."""

@@ -7,7 +7,7 @@ are bytes, table ids are ``stage.c-bucket.table``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -232,6 +232,19 @@ class StateKey:
 
 
 @dataclass(frozen=True)
+class StateUpdate:
+    """A state that was made from an earlier one, and must not be stored over what another run has stored since.
+
+    Attributes:
+        document: the root keys that it sets; others of the stored document stay as they are by then.
+        follows: whether it was made from this stored document; an empty one when there is none.
+    """
+
+    document: Mapping[str, Any]
+    follows: Callable[[Mapping[str, Any]], bool]
+
+
+@dataclass(frozen=True)
 class Commit:
     """All that one row of a job writes, visible at once or not at all (D6).
 
@@ -239,14 +252,17 @@ class Commit:
         key: identity of the attempt that produced the data. A commit whose key was committed before changes nothing
             and gives the first one's result again, so that a retry after a lost answer never loads twice.
         add_file_tags: tags to add to existing files, by file id.
-        state: new state documents by owner.
+        state: new states by owner: documents, or updates, which the commit is refused with unless they follow what is
+            stored when it is made.
+        run: the run that people know it by, if it is one's.
     """
 
     key: str
     tables: tuple[TableLoad, ...] = ()
     files: tuple[FileUpload, ...] = ()
     add_file_tags: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
-    state: Mapping[StateKey, Mapping[str, Any]] = field(default_factory=dict)
+    state: Mapping[StateKey, Mapping[str, Any] | StateUpdate] = field(default_factory=dict)
+    run: str = ""
 
 
 @dataclass(frozen=True)
@@ -371,7 +387,11 @@ class Storage(Ledger, Protocol):
         """The stored state document; an empty one when there is none."""
 
     def commit(self, commit: Commit) -> Committed:
-        """Store everything that ``commit`` describes in one visible step."""
+        """Store everything that ``commit`` describes in one visible step.
+
+        Raises:
+            OvertakenError: a state is not the one any more that its update was made from; nothing is stored.
+        """
 
     def drop_table(self, table_id: str) -> None:
         """Remove a table and its rows."""

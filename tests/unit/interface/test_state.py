@@ -10,7 +10,14 @@ import pytest
 from tests.builders import write
 
 from docker_runner.errors import ConfigurationError
-from docker_runner.interface.state import checked_state, component_state, new_state, read_out_state, rendered_state
+from docker_runner.interface.state import (
+    checked_state,
+    component_state,
+    new_state,
+    read_out_state,
+    rendered_state,
+    text_of_state,
+)
 
 FULL = {
     "component": {"a": {}, "#t": "KBC::ProjectSecure::x"},
@@ -120,13 +127,40 @@ def test_a_link_in_place_of_the_state_is_not_followed(tmp_path: Path) -> None:
 
 
 @pytest.mark.rules("ST-6", "ST-8")
-def test_a_new_state_replaces_everything_but_foreign_root_keys() -> None:
-    assert new_state(FULL, {}, tables=[], files=[]) == {
+def test_a_new_state_is_that_of_the_component_and_of_the_mappings() -> None:
+    assert new_state({}, tables=[], files=[]) == {
         "component": {},
         "storage": {"input": {"tables": [], "files": []}},
-        "data_app": [1],
     }
     tables = [{"source": "t", "lastImportDate": "d"}]
     files = [{"tags": [], "lastImportId": "1"}]
-    stored = new_state({}, {"a": 1}, tables=tables, files=files)
+    stored = new_state({"a": 1}, tables=tables, files=files)
     assert checked_state(stored, owner="c/1") == stored
+
+
+@pytest.mark.parametrize(
+    "same",
+    [
+        {"component": {}},
+        {"component": None, "storage": {"input": {"tables": [], "files": []}}},
+        {"storage": {}, "data_app": {"id": "1"}},
+        {"component": [], "storage": {"input": []}},
+    ],
+)
+def test_a_state_that_says_nothing_is_the_same_as_none(same: dict[str, Any]) -> None:
+    assert text_of_state(same) == text_of_state({}) != text_of_state({"component": {"n": {}}})
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {**FULL, "component": {"a": {}}},
+        {**FULL, "component": {"a": [], "#t": "KBC::ProjectSecure::x"}},
+        {**FULL, "storage": {"input": {**FULL["storage"]["input"], "tables": []}}},  # type: ignore[index]
+        {**FULL, "storage": {"input": {**FULL["storage"]["input"], "files": []}}},  # type: ignore[index]
+    ],
+)
+def test_states_that_say_something_else_differ_and_the_order_of_keys_says_nothing(other: dict[str, Any]) -> None:
+    assert text_of_state(other) != text_of_state(FULL)
+    assert text_of_state(dict(reversed(FULL.items()))) == text_of_state({**FULL, "data_app": []})
+    assert text_of_state({"component": {"a": True}}) != text_of_state({"component": {"a": 1}})

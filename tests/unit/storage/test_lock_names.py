@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from docker_runner.storage.base import Commit, FileUpload, TableLoad
+from docker_runner.storage.base import Commit, FileUpload, StateKey, TableLoad
 from docker_runner.storage.lake import lock_names
 
 
@@ -35,3 +35,8 @@ def test_who_stores_or_tags_files_locks_all_of_them() -> None:
     assert "files" in names(Commit("k", files=(FileUpload(Path("x"), "f"),)))
     assert "files" in names(Commit("k", add_file_tags={1: ("a",)}))
     assert "files" not in names(Commit("k"))
+
+
+def test_who_stores_a_state_locks_it() -> None:
+    keys = [StateKey("c", "1"), StateKey("c", "1", "row"), StateKey("c", "1", "", "branch")]
+    assert len(names(Commit("k", state={key: {} for key in keys}))) == 4

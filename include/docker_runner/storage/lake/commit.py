@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from docker_runner.errors import NotFoundError, UserError
 from docker_runner.storage.base import Commit, Committed, LoadedTable, StoredFile, Table, TableLoad
-from docker_runner.storage.lake import blobs, documents, lock_names, lost_commit, sql
+from docker_runner.storage.lake import blobs, documents, lock_names, lost_commit, sql, states
 from docker_runner.storage.lake.connection import Connection
 from docker_runner.storage.lake.csv_source import open_source
 from docker_runner.storage.lake.load import TableWriter
@@ -31,6 +31,7 @@ def commit(connection: Connection, wanted: Commit) -> Committed:
 
     Raises:
         UserError: names every table and file that is wrong, and why.
+        OvertakenError: the state that the data was made from is not the stored one any more.
     """
     try:
         return _commit_new(connection, wanted)
@@ -125,12 +126,13 @@ def _write(
     connection: Connection, wanted: Commit, staged: list[StagedTable], contents: list[blobs.StoredContent]
 ) -> Committed:
     now = datetime.now(UTC)
+    new_states = states.new_states(connection.run, wanted.state)
     with ExitStack() as on_failure:
         loaded = _write_tables(connection, wanted.tables, staged, now, on_failure)
         files = _write_files(connection, wanted.add_file_tags, contents, now)
-        put(connection.run, Kind.STATES, {documents.state_id(key): dict(state) for key, state in wanted.state.items()})
+        put(connection.run, Kind.STATES, new_states)
         committed = Committed(tuple(loaded), tuple(files))
-        done = {"committed": now.isoformat(), **documents.committed_document(committed)}
+        done = {"committed": now.isoformat(), "run": wanted.run, **documents.committed_document(committed)}
         put(connection.run, Kind.COMMITS, {wanted.key: done})
         on_failure.pop_all()
     return committed

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from docker_runner.storage.base import Commit
+from docker_runner.storage.lake.documents import state_id
 from docker_runner.storage.lake.records import Kind, Run, find
 from docker_runner.storage.names import split_table_id
 
@@ -23,6 +24,7 @@ def commit(run: Run, wanted: Commit, present: Collection[str]) -> list[str]:
         present: ids of its tables that were there a moment ago.
     """
     names = [f"commit {wanted.key}"]  # two attempts at the same commit
+    names += [f"state {state_id(key)}" for key in wanted.state]  # no update of a state is lost
     for load in wanted.tables:
         names += table(load.table_id)
     # A bucket is made by one only. One that is seen here is not made, and one that is not may be there by then.

@@ -99,6 +99,12 @@ def snapshot_of(run: Run, kind: Kind, record_id: str | int) -> int:
     return int(str(number))
 
 
+def written_in(run: Run, kind: Kind, snapshot: int) -> list[Document]:
+    """Documents that a snapshot has stored, as far as they are kept."""
+    rows = run(f"SELECT document FROM {kind._stored} WHERE snapshot_id = {snapshot} AND document <> ''")
+    return [json.loads(str(document)) for (document,) in rows]
+
+
 def put(run: Run, kind: Kind, documents: Mapping[Any, Document]) -> None:
     """Store documents in place of those with the same ids."""
     texts = {
