@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -18,6 +19,21 @@ def test_all_who_see_a_folder_see_one_identity_and_another_folder_has_another(tm
     assert all(len(identity) == 32 for identity in seen)
     assert [path.name for path in (tmp_path / "shared").iterdir()] == [".identity"]
     assert identity_of(tmp_path / "own") not in seen
+
+
+def test_who_finds_no_identity_takes_that_of_whoever_was_faster(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+
+    def while_it_makes_one() -> uuid.UUID:
+        monkeypatch.undo()
+        seen.append(identity_of(tmp_path))
+        return uuid.UUID(int=1)
+
+    monkeypatch.setattr(uuid, "uuid4", while_it_makes_one)
+    seen.append(identity_of(tmp_path))
+    assert seen == [identity_of(tmp_path)] * 2
 
 
 def test_only_another_folder_is_refused_with_what_to_set(tmp_path: Path) -> None:
