@@ -36,6 +36,7 @@ USER_ERROR, APPLICATION_ERROR = 1, 2
 def main() -> None:
     """Run the command line; errors are one message on stderr, exit code 1 (the user's) or 2 (not the user's)."""
     _end_in_order()
+    _count_wrong_usage_to_the_users()
     try:
         app()
     except RunnerError as error:
@@ -45,6 +46,12 @@ def main() -> None:
         # A full disk, a folder of another user: the system's own words name the file.
         print(f"Error: {error}", file=sys.stderr)
         raise SystemExit(APPLICATION_ERROR) from None
+
+
+def _count_wrong_usage_to_the_users() -> None:
+    """Let a wrong option end with the user's exit code: typer's own, 2, would ask scripts to try again."""
+    usage_error = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "UsageError")
+    usage_error.exit_code = USER_ERROR  # type: ignore[attr-defined]
 
 
 def _end_in_order() -> None:

@@ -49,9 +49,17 @@ STORAGE_TOKEN = "DOCKER_RUNNER_STORAGE_TOKEN"  # noqa: S105 - the name of a vari
 DEFAULT_MAX_EXPORT_BYTES = 100_000_000_000
 DEFAULT_DEFER_AFTER = 30.0
 DEFAULT_STORAGE_KEEP_DAYS = 7
+MOST_KEEP_DAYS = 36_500
 DEFAULT_API_MAX_BODY_BYTES = 5_000_000
 DEFAULT_API_RATE = "1200/minute"
 DEFAULT_API_ACTIONS = 8
+DEFAULT_CONTAINER_UID = 1000
+# Docker takes no larger one.
+_MOST_UID = 2**31 - 1
+_MOST_BYTES = 10**18
+_MOST_ACTIONS = 10_000
+_MOST_SECONDS = 10**8
+_SHOWN_CHARACTERS = 60
 DEFAULT_FEATURES = ("queuev2", "artifacts", "new-native-types")
 
 
@@ -120,16 +128,19 @@ class Settings:
         """
         env = os.environ if environment is None else environment
         home = Path(env.get("DOCKER_RUNNER_HOME") or ".local").absolute()
-        uid = env.get("DOCKER_RUNNER_UID") or "1000"
-        if not uid.isdecimal() or int(uid) == 0:
-            raise UserError(f"DOCKER_RUNNER_UID must be the number of an unprivileged user, e.g. 1000, not {uid!r}.")
         return cls(
             home=home,
             project=Path(env.get("DOCKER_RUNNER_PROJECT") or "include/project").absolute(),
             components=Path(env.get("DOCKER_RUNNER_COMPONENTS") or "include/components").absolute(),
             storage=env.get("DOCKER_RUNNER_STORAGE") or f"ducklake:sqlite:{home}/storage/catalog.sqlite",
             workspaces=Path(env.get("DOCKER_RUNNER_WORKSPACES") or home / "workspaces").absolute(),
-            container_uid=int(uid),
+            container_uid=_number(
+                env,
+                "DOCKER_RUNNER_UID",
+                DEFAULT_CONTAINER_UID,
+                what="the number of an unprivileged user",
+                most=_MOST_UID,
+            ),
             vault=Path(env.get("DOCKER_RUNNER_VAULT") or home / "vault.json").absolute(),
             storage_token=(PresentedToken(env[STORAGE_TOKEN], origin=STORAGE_TOKEN) if STORAGE_TOKEN in env else None),
             storage_token_conn_id=env.get("DOCKER_RUNNER_STORAGE_TOKEN_CONN_ID", ""),
@@ -138,14 +149,24 @@ class Settings:
             keys_variable=env.get("DOCKER_RUNNER_KEYS_VARIABLE", ""),
             branch=env.get("DOCKER_RUNNER_BRANCH", ""),
             features=_features(env.get("DOCKER_RUNNER_FEATURES")),
-            max_export_bytes=_max_export_bytes(env.get("DOCKER_RUNNER_MAX_EXPORT_BYTES")),
-            storage_keep_days=_number(env, "DOCKER_RUNNER_STORAGE_KEEP_DAYS", DEFAULT_STORAGE_KEEP_DAYS, unit="days"),
+            max_export_bytes=_number(
+                env, "DOCKER_RUNNER_MAX_EXPORT_BYTES", DEFAULT_MAX_EXPORT_BYTES, what="a number of bytes", least=0
+            ),
+            storage_keep_days=_number(
+                env,
+                "DOCKER_RUNNER_STORAGE_KEEP_DAYS",
+                DEFAULT_STORAGE_KEEP_DAYS,
+                what="a number of days",
+                most=MOST_KEEP_DAYS,
+            ),
             defer_after=_defer_after(env.get("DOCKER_RUNNER_DEFER_AFTER")),
             api_max_body_bytes=_number(
-                env, "DOCKER_RUNNER_API_MAX_BODY_BYTES", DEFAULT_API_MAX_BODY_BYTES, unit="bytes"
+                env, "DOCKER_RUNNER_API_MAX_BODY_BYTES", DEFAULT_API_MAX_BODY_BYTES, what="a number of bytes"
             ),
             api_rate=_rate(env.get("DOCKER_RUNNER_API_RATE")),
-            api_actions=_number(env, "DOCKER_RUNNER_API_ACTIONS", DEFAULT_API_ACTIONS, unit="actions"),
+            api_actions=_number(
+                env, "DOCKER_RUNNER_API_ACTIONS", DEFAULT_API_ACTIONS, what="a number of actions", most=_MOST_ACTIONS
+            ),
             forwarded_token=ForwardedToken(
                 token=env.get("DOCKER_RUNNER_KBC_TOKEN", ""),
                 url=env.get("DOCKER_RUNNER_KBC_URL", ""),
@@ -169,23 +190,21 @@ def _oauth(text: str) -> str:
     return text if text.startswith(("http://", "https://")) else str(Path(text).absolute())
 
 
-def _max_export_bytes(text: str | None) -> int:
-    """The size of the largest table that may be exported (IM-27)."""
-    if not text:
-        return DEFAULT_MAX_EXPORT_BYTES
-    if not text.isdecimal():
-        raise UserError(f"DOCKER_RUNNER_MAX_EXPORT_BYTES must be a number of bytes, e.g. 1000000000, not {text!r}.")
-    return int(text)
-
-
-def _number(env: Mapping[str, str], variable: str, default: int, *, unit: str) -> int:
-    """A number of something, 1 or more."""
+def _number(
+    env: Mapping[str, str], variable: str, default: int, *, what: str, least: int = 1, most: int = _MOST_BYTES
+) -> int:
+    """A whole number between two; one that is too large would fail only where it is used."""
     text = env.get(variable)
     if not text:
         return default
-    if not text.isdecimal() or int(text) == 0:
-        raise UserError(f"{variable} must be a number of {unit}, 1 or more, not {text!r}.")
+    is_number = text.isascii() and text.isdecimal() and len(text) <= len(str(_MOST_BYTES))
+    if not is_number or not least <= int(text) <= most:
+        raise UserError(f"{variable} must be {what}, {least} to {most}, e.g. {default}, not {_shown(text)}.")
     return int(text)
+
+
+def _shown(text: str) -> str:
+    return repr(text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}…")
 
 
 def _rate(text: str | None) -> str:
@@ -193,7 +212,7 @@ def _rate(text: str | None) -> str:
     rate = text or DEFAULT_API_RATE
     if not re.fullmatch(r"[1-9][0-9]{0,8}/(second|minute|hour)", rate):
         raise UserError(
-            f"DOCKER_RUNNER_API_RATE must be like {DEFAULT_API_RATE}, per second, minute or hour, not {rate!r}."
+            f"DOCKER_RUNNER_API_RATE must be like {DEFAULT_API_RATE}, per second, minute or hour, not {_shown(rate)}."
         )
     return rate
 
@@ -204,8 +223,10 @@ def _defer_after(text: str | None) -> float | None:
         seconds = float(text) if text else DEFAULT_DEFER_AFTER
     except ValueError:
         seconds = math.nan
-    if math.isfinite(seconds) and seconds >= 0:
+    if 0 <= seconds <= _MOST_SECONDS:
         return seconds
     if seconds == -1:
         return None
-    raise UserError(f"DOCKER_RUNNER_DEFER_AFTER must be a number of seconds, e.g. 30, or -1 for never, not {text!r}.")
+    raise UserError(
+        f"DOCKER_RUNNER_DEFER_AFTER must be a number of seconds, e.g. 30, or -1 for never, not {_shown(text or '')}."
+    )

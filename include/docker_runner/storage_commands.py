@@ -19,7 +19,7 @@ import typer
 from docker_runner import storage_event_commands, storage_time_commands, storage_token_commands
 from docker_runner.errors import UserError
 from docker_runner.mapping.moments import moment
-from docker_runner.settings import Settings
+from docker_runner.settings import MOST_KEEP_DAYS, Settings
 from docker_runner.storage import open_storage
 from docker_runner.storage.base import (
     ColumnType,
@@ -77,7 +77,7 @@ def export_table(
     columns: Annotated[str, typer.Option(help="columns, separated by commas; all by default")] = "",
     where: Annotated[str, typer.Option(help="column=value,value: rows whose column has one of the values")] = "",
     changed_since: Annotated[str, typer.Option(help="only rows changed since, e.g. '-2 days' or 2026-01-31")] = "",
-    limit: Annotated[int | None, typer.Option(help="at most so many rows")] = None,
+    limit: Annotated[int | None, typer.Option(min=0, help="at most so many rows")] = None,
     file_type: Annotated[str, typer.Option(help="csv or parquet")] = "csv",
     at: Annotated[str, typer.Option(help="as the table was at this time, e.g. '-2 hours'; see 'storage history'")] = "",
 ) -> None:
@@ -225,7 +225,8 @@ def delete_file(
 @app.command("maintain")
 def maintain_storage(
     keep_days: Annotated[
-        int | None, typer.Option(min=1, help="days for which earlier states are kept; by default as set, or 7")
+        int | None,
+        typer.Option(min=1, max=MOST_KEEP_DAYS, help="days for which earlier states are kept; by default as set, or 7"),
     ] = None,
 ) -> None:
     """Merge small files and remove what is not needed any more; run it about once a day."""

@@ -118,7 +118,7 @@ def _write_csv(columns: Iterable[str], rows: Iterable[tuple[str | None, ...]]) -
 def _print_rows(columns: tuple[str, ...], rows: Iterable[tuple[str | None, ...]], most: int) -> None:
     from docker_runner.storage_commands import print_table, shortened
 
-    found = list(islice(rows, most + 1))
+    found = list(islice(rows, min(most + 1, sys.maxsize)))
     shown = ([shortened("NULL" if value is None else value) for value in row] for row in found[:most])
     print_table(columns, shown, overflow="ellipsis")
     if len(found) > most:

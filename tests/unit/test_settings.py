@@ -53,3 +53,28 @@ def test_earlier_states_of_tables_are_kept_for_a_week_unless_said_otherwise() ->
     for wrong in ("a week", "-1", "1.5", "0"):
         with pytest.raises(UserError, match="DOCKER_RUNNER_STORAGE_KEEP_DAYS must be a number of days"):
             Settings.from_environment({"DOCKER_RUNNER_STORAGE_KEEP_DAYS": wrong})
+
+
+@pytest.mark.parametrize(
+    "variable",
+    [
+        "DOCKER_RUNNER_UID",
+        "DOCKER_RUNNER_STORAGE_KEEP_DAYS",
+        "DOCKER_RUNNER_MAX_EXPORT_BYTES",
+        "DOCKER_RUNNER_DEFER_AFTER",
+        "DOCKER_RUNNER_API_MAX_BODY_BYTES",
+        "DOCKER_RUNNER_API_ACTIONS",
+    ],
+)
+def test_a_number_that_nothing_could_work_with_is_refused_at_once(variable: str) -> None:
+    for wrong in ("9" * 5000, "9" * 20, "1" + "0" * 300):
+        with pytest.raises(UserError, match=f"{variable} must be .* e\\.g\\. ") as error:
+            Settings.from_environment({variable: wrong})
+        assert len(str(error.value)) < 300
+
+
+def test_limits_of_numbers_are_told() -> None:
+    with pytest.raises(UserError, match=r"a number of days, 1 to 36500, e\.g\. 7, not '36501'"):
+        Settings.from_environment({"DOCKER_RUNNER_STORAGE_KEEP_DAYS": "36501"})
+    with pytest.raises(UserError, match=r"1 to 2147483647, e\.g\. 1000, not '2147483648'"):
+        Settings.from_environment({"DOCKER_RUNNER_UID": "2147483648"})

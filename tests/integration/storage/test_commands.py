@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -140,6 +142,29 @@ def test_types_of_a_table_are_shown_and_it_can_be_exported_with_them(orders: Pat
     assert "id INTEGER NOT NULL, price NUMERIC(10,2)" in run("show", "in.c-main.t")
     run("export", "in.c-main.t", tmp_path / "t.parquet", "--file-type", "parquet")
     assert (tmp_path / "t.parquet").read_bytes()[:4] == b"PAR1"
+
+
+def test_any_limit_may_be_larger_than_what_is_there(orders: Path) -> None:
+    run("import", "in.c-main.orders", orders)
+    run("upload", orders)
+    large = "9" * 30
+    assert run("export", "in.c-main.orders", "--limit", large).count("\n") == 4
+    assert "unit_price" in run("show", "in.c-main.orders", "--rows", large)
+    assert "orders.csv" in run("files", "--limit", large)
+    assert "created" in run("history", "in.c-main.orders", "--limit", large)
+    assert "There are no events yet." in run("events", "--limit", large)
+    assert "3 rows." in run("sql", 'select * from "in.c-main".orders', "--rows", large)
+    for command in (("token", "revoke", large), ("download", large, "x"), ("delete-file", large)):
+        with pytest.raises(NotFoundError, match=f"There is no (token|file) {large}"):
+            run(*command)
+
+
+def test_wrong_options_are_the_users_error(orders: Path) -> None:
+    program = "import sys; from docker_runner.cli import main; main()"
+    for options in (("maintain", "--keep-days", "9" * 8), ("export", "t", "--limit", "-1")):
+        done = subprocess.run([sys.executable, "-c", program, "storage", *options], capture_output=True, text=True)
+        assert (done.returncode, "Traceback" in done.stderr) == (1, False)
+        assert "Invalid value" in done.stderr
 
 
 def test_what_does_not_exist_is_told(orders: Path) -> None:

@@ -194,7 +194,8 @@ def _connect(location: Location, scratch: Scratch) -> duckdb.DuckDBPyConnection:
     import duckdb
 
     memory = os.environ.get(_MEMORY_VARIABLE) or "512MB"
-    if not re.fullmatch(r"\d+(\.\d+)? ?[KMGT]i?B", memory, re.IGNORECASE):
+    # Fifteen digits: DuckDB counts no more bytes than fit into 64 bits.
+    if not re.fullmatch(r"[0-9]{1,6}(\.[0-9]+)? ?[KMGT]i?B|[0-9]{1,15} ?[KM]i?B", memory, re.IGNORECASE):
         raise UserError(f"{_MEMORY_VARIABLE} must be an amount of memory, e.g. 512MB or 2GB, not {memory!r}.")
     connection = duckdb.connect(
         ":memory:",

@@ -59,7 +59,7 @@ def export(
         f"SELECT {', '.join(_field(column, file_type) for column in chosen)} FROM {sql.table(table.id)}"
         + (f" AT (VERSION => {snapshot})" if snapshot is not None else "")
         + (f" WHERE {' AND '.join(conditions)}" if conditions else "")
-        + (f" LIMIT {limit}" if limit is not None else "")
+        + (f" {sql.limit(limit)}" if limit is not None else "")
     )
     with written_file(target) as part:
         rows = connection.count(f"COPY ({query}) TO {sql.text(str(part))} ({_FORMATS[file_type]}, USE_TMP_FILE false)")

@@ -36,5 +36,5 @@ def file_search(run: Run, query: FileQuery) -> list[StoredFile]:
     if query.query:
         conditions.append(query_condition(query.query, now=datetime.now(UTC)))
     where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
-    rows = run(f"SELECT id, document FROM {Kind.FILES.table}{where} ORDER BY id DESC LIMIT {int(query.limit)}")
+    rows = run(f"SELECT id, document FROM {Kind.FILES.table}{where} ORDER BY id DESC {sql.limit(query.limit)}")
     return [documents.read_file(int(str(row[0])), json.loads(str(row[1]))) for row in rows]

@@ -15,6 +15,7 @@ from typing import Any
 
 from docker_runner.errors import NotFoundError, TokenError, UserError
 from docker_runner.storage.events import Event, EventQuery
+from docker_runner.storage.lake import sql
 from docker_runner.storage.lake.ledger_database import EVENTS, TOKENS, ledger_database
 from docker_runner.storage.lake.location import Location
 from docker_runner.storage.tokens import (
@@ -74,6 +75,8 @@ class LakeLedger:
 
     def revoke_token(self, token_id: int) -> Token:
         """Make a token useless for good."""
+        if abs(token_id) > sql.LARGEST_INTEGER:
+            raise NotFoundError(f"There is no token {token_id} in Storage.")
         with self._database.session(durable=True) as session:
             session.run(
                 f"UPDATE {TOKENS} SET revoked = ? WHERE id = ? AND revoked IS NULL",
@@ -134,7 +137,7 @@ class LakeLedger:
         where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
         with self._database.session() as session:
             rows = session.run(
-                f"SELECT {_EVENT_COLUMNS} FROM {EVENTS}{where} ORDER BY id DESC LIMIT {int(query.limit)}", parameters
+                f"SELECT {_EVENT_COLUMNS} FROM {EVENTS}{where} ORDER BY id DESC {sql.limit(query.limit)}", parameters
             )
         return [_event(row) for row in reversed(rows)]
 

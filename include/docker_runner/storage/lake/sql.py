@@ -13,6 +13,9 @@ LAKE = "lake"
 CATALOG = f"__ducklake_metadata_{LAKE}"
 """Name under which DuckLake has attached the catalogue's own tables."""
 
+LARGEST_INTEGER = 2**63 - 1
+"""The largest whole number that databases count with."""
+
 
 def name(identifier: str) -> str:
     """An identifier, quoted."""
@@ -37,6 +40,11 @@ def texts(values: Iterable[str]) -> str:
 def time(moment: datetime) -> str:
     """A time literal; ``moment`` must be aware."""
     return moment.astimezone(UTC).strftime("TIMESTAMPTZ '%Y-%m-%d %H:%M:%S.%f+00'")
+
+
+def limit(rows: int) -> str:
+    """At most so many rows, from 0; more than any database can count are all."""
+    return f"LIMIT {min(rows, LARGEST_INTEGER)}"
 
 
 def table(table_id: str) -> str:
