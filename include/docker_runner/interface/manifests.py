@@ -14,6 +14,9 @@ from docker_runner.storage.base import MetadataItem, StoredFile, Table
 
 SUFFIX = ".manifest"
 
+LONGEST_NAME = 255 - len(SUFFIX)
+"""Bytes of the longest name of a table or file that can have a manifest beside it."""
+
 
 def manifest_path(file: Path) -> Path:
     """The manifest beside a table or file."""

@@ -11,13 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from docker_runner.errors import ApplicationError, ConfigurationError, RunnerError, UserError
-from docker_runner.interface.manifests import SUFFIX, input_file_manifest, write_manifest
+from docker_runner.interface.manifests import LONGEST_NAME, input_file_manifest, write_manifest
 from docker_runner.mapping.branch_sources import branch_query
 from docker_runner.mapping.branches import branch_tags
 from docker_runner.mapping.input_file_options import InputFiles, input_files
 from docker_runner.storage.base import FileQuery, Storage, StoredFile
-
-_LONGEST_NAME = 255 - len(SUFFIX)
 
 
 @dataclass(frozen=True)
@@ -117,7 +115,7 @@ def _found(
 def file_name(file: StoredFile) -> str:
     """``<id>_<name>`` (IF-25); a name so long that its manifest could not be written loses characters in its middle."""
     name = f"{file.id}_{Path(file.name).name}"
-    while len(name.encode()) > _LONGEST_NAME:
+    while len(name.encode()) > LONGEST_NAME:
         middle = len(name) // 2
         name = name[:middle] + name[middle + 1 :]
     return name

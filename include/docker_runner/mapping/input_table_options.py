@@ -9,13 +9,12 @@ from typing import Any
 
 from docker_runner.documents import falsy, scalar_text
 from docker_runner.errors import ConfigurationError, UserError
-from docker_runner.interface.manifests import SUFFIX
+from docker_runner.interface.manifests import LONGEST_NAME, SUFFIX
 from docker_runner.mapping.moments import moment
 from docker_runner.storage.base import Operator, Where
 from docker_runner.storage.names import split_table_id
 
 FILE_TYPES = ("csv", "parquet")
-_LONGEST_NAME = 255 - len(SUFFIX)
 
 
 @dataclass(frozen=True)
@@ -81,8 +80,8 @@ def _destination(item: Mapping[str, Any], *, source: str, key: str) -> str:
         raise ConfigurationError("The destination must be a file name without folders.", key=key)
     if name.endswith(SUFFIX):
         raise ConfigurationError(f"A name that ends in {SUFFIX} is that of a manifest; choose another one.", key=key)
-    if len(name.encode()) > _LONGEST_NAME:
-        raise ConfigurationError(f"The name is longer than {_LONGEST_NAME} bytes; choose a shorter one.", key=key)
+    if len(name.encode()) > LONGEST_NAME:
+        raise ConfigurationError(f"The name is longer than {LONGEST_NAME} bytes; choose a shorter one.", key=key)
     return name
 
 

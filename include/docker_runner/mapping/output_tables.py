@@ -65,7 +65,7 @@ class TableOutput:
         """
         now = datetime.now(UTC)
         loads = []
-        for path, options in self._described(output_sources(self.folder), failed=True):
+        for path, options in self._described(output_sources(self.folder, left_out=self.warn), failed=True):
             try:
                 if options.get("write_always"):
                     loads.append(self._load(options, path, now=now, failed=True))

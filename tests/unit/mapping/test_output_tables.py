@@ -408,6 +408,11 @@ def test_after_a_failure_a_wrong_table_is_left_out_but_a_manifest_that_cannot_be
     table(folder, "a.b.c.d", {"write_always": True})
     assert [load.table_id for load in output.loads_after_failure()] == ["in.c-b.sound"]
     assert [line.split(" is not stored: ")[0] for line in told] == ["a.b.c.d", "twice"]
+    told.clear()
+    (folder / "link").symlink_to("sound")
+    (folder / ("x" * 255)).write_text("id\n")
+    assert [load.table_id for load in output.loads_after_failure()] == ["in.c-b.sound"]
+    assert sum("It is left out" in line for line in told) == 2
     (folder / "twice").unlink()
     with pytest.raises(ConfigurationError, match="no data beside them"):
         output.loads_after_failure()

@@ -62,6 +62,22 @@ def test_links_pipes_and_devices_are_refused(
         output_sources(tables)
 
 
+@pytest.mark.rules("OM-1", "OF-1")
+def test_a_name_that_leaves_no_room_for_a_manifest_is_the_users_error(tables: Path) -> None:
+    longest = "é" * 123
+    write(tables / longest, "")
+    write(tables / f"{longest}.manifest", "")
+    assert list(output_sources(tables)) == [longest]
+    for size in (247, 255):
+        long = write(tables / ("x" * size), "")
+        with pytest.raises(ConfigurationError, match=rf"out/tables/x{{{size}}}: The name is longer than 246 bytes"):
+            output_sources(tables)
+        told: list[str] = []
+        assert list(output_sources(tables, left_out=told.append)) == [longest]
+        assert len(told) == 1
+        long.unlink()
+
+
 @pytest.mark.parametrize("name", ["out", "out/tables"])
 def test_a_link_in_place_of_the_folder_itself_is_not_followed(tables: Path, tmp_path: Path, name: str) -> None:
     write(tables / "t.csv", "")
