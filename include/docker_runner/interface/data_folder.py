@@ -78,11 +78,18 @@ class DataFolder:
         Args:
             also_new_state: the new state is not needed any more either.
         """
+        for file in self.secret_files(also_new_state=also_new_state):
+            file.unlink(missing_ok=True)
+
+    def secret_files(self, *, also_new_state: bool = True) -> list[Path]:
+        """The files that are there and hold secrets in plain text; see :meth:`remove_secrets`."""
         holders = (self.inputs, self.outputs) if also_new_state else (self.inputs,)
         states = (folder / f"state.{extension}" for folder in holders for extension in EXTENSIONS)
-        for file in (self.config_file, *states):
-            if not file.parent.is_symlink() and (file.is_file() or file.is_symlink()):
-                file.unlink()
+        return [
+            file
+            for file in (self.config_file, *states)
+            if not file.parent.is_symlink() and (file.is_file() or file.is_symlink())
+        ]
 
     def make(self) -> None:
         """Make all folders of the contract that are not there yet."""

@@ -14,16 +14,14 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from docker_runner.engine.built_images import remove_unused_images
 from docker_runner.engine.client import engine_errors
-from docker_runner.engine.container_spec import OWNER, OWNER_LABEL
 from docker_runner.engine.scratch import left_scratch_folders
 from docker_runner.errors import ApplicationError, UserError
 from docker_runner.interface.data_folder import EXTENSIONS, DataFolder
-from docker_runner.job.containers import LABEL_JOB
 from docker_runner.job.event_log import store_left_events
+from docker_runner.job.own_containers import OwnContainer, own_containers
 from docker_runner.job.run import at_rest, is_running
 from docker_runner.job.tools import Tools
 from docker_runner.job.workspace import Workspace, remove_tree
@@ -33,8 +31,6 @@ _MOST_DIGITS = 5
 _ATTEMPTS = 10
 # A run whose container was removed just now needs a moment to end.
 _SECONDS_TO_END = 10
-# A container that is paused goes on some time.
-_NOT_AT_WORK = ("created", "exited", "dead")
 # Nothing that a clone or build still works on is as old.
 _SCRATCH_AGE = timedelta(days=1)
 
@@ -59,25 +55,19 @@ class Limits:
 
 @dataclass
 class Cleaned:
-    """What was removed, or would be: names of containers and folders, ids of images."""
+    """What was removed, or would be: names of containers and folders, ids of images.
+
+    Of the folders in ``secrets`` only what they held in plain text.
+    """
 
     containers: list[str] = field(default_factory=list)
     workspaces: list[str] = field(default_factory=list)
     images: list[str] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class _Container:
-    id: str
-    name: str
-    job_id: str
-    folder: str
-    created: float
-    is_at_work: bool
+    secrets: list[str] = field(default_factory=list)
 
 
 def clean(tools: Tools, limits: Limits, *, is_alive: IsAlive | None = None, dry_run: bool = False) -> Cleaned:
-    """Remove what runs left that are over; secrets first.
+    """Remove what runs left that are over; secrets first, and those at once when their run has ended.
 
     A run outlives whoever watched it when everything is killed at once; its containers are stopped here.
 
@@ -96,9 +86,9 @@ def clean(tools: Tools, limits: Limits, *, is_alive: IsAlive | None = None, dry_
     """
     cleaned = Cleaned()
     problems: list[str] = []
-    containers: list[_Container] = []
+    containers: list[OwnContainer] = []
     try:
-        containers = list(_own_containers(tools))
+        containers = list(own_containers(tools))
     except ApplicationError as error:
         problems.append(str(error))
     judge = _Judge(
@@ -115,11 +105,12 @@ def clean(tools: Tools, limits: Limits, *, is_alive: IsAlive | None = None, dry_
         *((cleaned.workspaces, folder.name, partial(_remove_scratch, folder)) for folder in _scratch(limits)),
     ]
     # Secrets first: whatever fails behind this, they are gone.
-    if not dry_run:
-        for folder in folders:
-            with _at_rest(tools, folder, judge) as is_at_rest:
-                if is_at_rest:
-                    _remove_secrets(folder)
+    for folder in _folders(tools):
+        try:
+            if _remove_secrets(tools, folder, judge, dry_run=dry_run) and folder not in folders:
+                cleaned.secrets.append(folder.name)
+        except OSError as error:
+            problems.append(str(error))
     for names, name, remove in work:
         try:
             if dry_run or remove():
@@ -154,6 +145,12 @@ class _Judge:
     limits: Limits
     busy: Set[str] | None
 
+    def needs_no_secrets(self, job_id: str, changed: float) -> bool:
+        """Whether neither a process nor a container can be reading the secrets of a run any more, however old it is."""
+        has_ended = bool(job_id) and self.alive(job_id) is False
+        is_at_rest = self.busy is not None and job_id not in self.busy
+        return (has_ended and is_at_rest) or self.is_over(job_id, changed)
+
     def is_over(self, job_id: str, changed: float) -> bool:
         """Whether what belongs to a run, and changed last then, may go."""
         age = timedelta(seconds=time.time() - changed)
@@ -166,11 +163,11 @@ class _Judge:
 
 
 @contextmanager
-def _at_rest(tools: Tools, folder: Path, judge: _Judge) -> Iterator[bool]:
+def _at_rest(tools: Tools, folder: Path, may_go: Callable[[str, float], bool]) -> Iterator[bool]:
     """Whether a run's folder may still go; one of the command line does not begin anew while the block lasts."""
     job_id = _job_id(folder)
     try:
-        is_over = judge.is_over(job_id, _last_change(folder))
+        is_over = may_go(job_id, _last_change(folder))
     except FileNotFoundError:
         is_over = False  # its run has removed it itself
     if not is_over or not _is_of_command_line(job_id):
@@ -182,32 +179,6 @@ def _at_rest(tools: Tools, folder: Path, judge: _Judge) -> Iterator[bool]:
 
 def _is_of_command_line(job_id: str) -> bool:
     return job_id.startswith("cli.") and "/" not in job_id
-
-
-def _own_containers(tools: Tools) -> Iterator[_Container]:
-    """The runner's containers that work in folders of this installation; others may share the engine."""
-    root = tools.settings.workspaces.resolve()
-    with engine_errors(tools.engine, "Looking for containers that were left"):
-        found = tools.engine.client.containers(all=True, filters={"label": [f"{OWNER_LABEL}={OWNER}"]})
-    for item in found:
-        folder = _folder_of(item, root)
-        if folder:
-            yield _Container(
-                id=item["Id"],
-                name=(item["Names"] or [item["Id"][:12]])[0].lstrip("/"),
-                job_id=item["Labels"].get(LABEL_JOB, ""),
-                folder=folder,
-                created=float(item["Created"]),
-                is_at_work=item["State"] not in _NOT_AT_WORK,
-            )
-
-
-def _folder_of(container: dict[str, Any], root: Path) -> str:
-    """The run's folder that a container works in; empty when it is none of these."""
-    for mount in container["Mounts"]:
-        if mount["Destination"] == "/data" and Path(mount["Source"]).is_relative_to(root):
-            return Path(mount["Source"]).relative_to(root).parts[0]
-    return ""
 
 
 def _folders(tools: Tools) -> Sequence[Path]:
@@ -242,16 +213,21 @@ def _last_change(folder: Path) -> float:
     return max([folder.lstat().st_mtime, *changed])
 
 
-def _remove_secrets(folder: Path) -> None:
-    """Remove the files that hold secrets in plain text while a container runs."""
-    for root in folder.glob("rows/*/stages/*/data"):
-        for extension in EXTENSIONS:
-            DataFolder(root, extension).remove_secrets()
+def _remove_secrets(tools: Tools, folder: Path, judge: _Judge, *, dry_run: bool) -> bool:
+    """Remove the files that hold secrets in plain text while a container runs; whether there were any."""
+    data = [DataFolder(root, extension) for root in folder.glob("rows/*/stages/*/data") for extension in EXTENSIONS]
+    if not any(one.secret_files() for one in data):
+        return False
+    with _at_rest(tools, folder, judge.needs_no_secrets) as is_at_rest:
+        if is_at_rest and not dry_run:
+            for one in data:
+                one.remove_secrets()
+        return is_at_rest
 
 
 def _remove_folder(tools: Tools, folder: Path, judge: _Judge) -> bool:
     """Remove a folder that a run, whose container was stopped just now, may be removing itself; keep its events."""
-    with _at_rest(tools, folder, judge) as is_at_rest:
+    with _at_rest(tools, folder, judge.is_over) as is_at_rest:
         if is_at_rest:
             store_left_events(folder, tools.ledger, tools.log)
             for _ in range(_ATTEMPTS):
@@ -272,7 +248,7 @@ def _remove_scratch(folder: Path) -> bool:
     return True
 
 
-def _remove_container(tools: Tools, container: _Container, judge: _Judge) -> bool:
+def _remove_container(tools: Tools, container: OwnContainer, judge: _Judge) -> bool:
     from docker.errors import APIError
 
     if not judge.is_over(container.job_id, container.created):
@@ -292,6 +268,7 @@ def as_text(cleaned: Cleaned, *, dry_run: bool) -> str:
     kinds = {"containers": cleaned.containers, "workspaces": cleaned.workspaces, "images": cleaned.images}
     numbers = ", ".join(f"{len(names)} {kind}" for kind, names in kinds.items())
     lines = [f"  {kind[:-1]} {name}" for kind, names in kinds.items() for name in names]
+    lines += [f"  secrets in workspace {name}" for name in cleaned.secrets]
     return "\n".join([f"{'Would remove' if dry_run else 'Removed'} {numbers}.", *lines])
 
 

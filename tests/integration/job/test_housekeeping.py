@@ -102,6 +102,24 @@ def test_what_stirred_a_short_while_ago_stays(installation: Installation) -> Non
         killed.wait()
         assert clean(installation.tools(), WEEK).workspaces == []
         assert len(containers(installation)) == len(secrets(installation)) == 1
+        # Its secrets go as soon as nobody can be reading them, neither a process nor its container.
+        remove(containers(installation))
+        assert len(secrets(installation)) == 1
+        told = installation.command("clean", "--dry-run")
+        assert told.stdout.startswith("Would remove 0 containers, 0 workspaces, 0 images.\n  secrets in workspace cli.")
+        assert len(secrets(installation)) == 1
+        done = clean(installation.tools(), WEEK)
+        assert (done.workspaces, len(done.secrets), len(installation.workspaces)) == ([], 1, 1)
+        assert secrets(installation) == []
+        assert clean(installation.tools(), WEEK).secrets == []
+
+
+def test_secrets_of_a_run_of_airflow_go_as_soon_as_airflow_says_that_it_has_ended(installation: Installation) -> None:
+    with begun(installation, "ended") as workspace:
+        for state, left in ((None, 3), (True, 3), (False, 0)):
+            assert clean(installation.tools(), WEEK, is_alive=lambda _, state=state: state).workspaces == []  # type: ignore[misc]
+            assert len(secrets(installation)) == left
+        assert workspace.folder.exists()
 
 
 @contextmanager
