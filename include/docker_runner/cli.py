@@ -192,7 +192,10 @@ def validate(
     settings = Settings.from_environment()
     registry = ComponentRegistry(settings.components)
     wanted = targets(what or [], settings, branch=branch or settings.branch)
-    checked = [*wanted.projects, *(check_component(registry, component_id) for component_id in wanted.components)]
+    checked = [
+        *wanted.projects,
+        *(check_component(registry, component_id, settings=settings) for component_id in wanted.components),
+    ]
     for project, key in wanted.configurations:
         found = check_configuration(project, registry, key, settings=settings)
         checked.append(found)

@@ -89,6 +89,11 @@ class Encryptor:
     def __init__(self, keys: tuple[str, ...]) -> None:
         self._keys = keys
 
+    @property
+    def has_keys(self) -> bool:
+        """Whether anything can be encrypted and decrypted at all."""
+        return bool(self._keys)
+
     def __repr__(self) -> str:
         return f"Encryptor(<{len(self._keys)} keys>)"
 

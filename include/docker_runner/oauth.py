@@ -79,7 +79,7 @@ class StoredCredentials:
             NotFoundError: there is none.
             ConfigurationError: its file is spoilt.
         """
-        file = self._file(component_id, credentials_id)
+        file = self.path(component_id, credentials_id)
         if not file.exists():
             known = ", ".join(stored for component, stored in self.ids() if component == component_id)
             raise NotFoundError(
@@ -91,7 +91,7 @@ class StoredCredentials:
 
     def put(self, component_id: str, credentials_id: str, record: Mapping[str, Any]) -> None:
         """Store a record whose ``#`` values are encrypted, in place of one with the same id."""
-        file = self._file(component_id, credentials_id)
+        file = self.path(component_id, credentials_id)
         file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         replace_text(file, json.dumps(record, indent=2, ensure_ascii=False) + "\n", mode=0o600)
 
@@ -102,7 +102,7 @@ class StoredCredentials:
             NotFoundError: there is none.
         """
         self.get(component_id, credentials_id)
-        self._file(component_id, credentials_id).unlink()
+        self.path(component_id, credentials_id).unlink()
 
     def ids(self) -> Iterator[tuple[str, str]]:
         """Component and id of every record."""
@@ -113,7 +113,8 @@ class StoredCredentials:
         """The files of all records."""
         return sorted(self._folder.glob("*/*.json"))
 
-    def _file(self, component_id: str, credentials_id: str) -> Path:
+    def path(self, component_id: str, credentials_id: str) -> Path:
+        """The file of a record, whether or not there is one."""
         # A name of dots only would leave the folder; quote() keeps dots.
         names = [quote(name, safe="").replace(".", "%2E", int(name.startswith("."))) for name in
                  (component_id, credentials_id)]  # fmt: skip

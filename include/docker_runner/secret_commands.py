@@ -87,6 +87,8 @@ def encrypt(
             raise UserError("There is no value on standard input.")
         print(encryptor.encrypt_value(plain, given, kind=kind))
         return
+    from docker_runner.documents import read_json
+    from docker_runner.job.secret_checks import unsealed_notes
     from docker_runner.secret_files import SecretFile, encrypt_files
 
     files = (
@@ -99,6 +101,9 @@ def encrypt(
         print(f"{path}: {number} {'value' if number == 1 else 'values'} encrypted.")
     if not encrypted:
         print(f"Nothing to encrypt in {len(files)} {'file' if len(files) == 1 else 'files'}.")
+    for file in files:
+        for note in unsealed_notes(read_json(file.path), files=[file.path]):
+            print(f"note: {note}")
 
 
 def _refuse_others(option: str, others: Mapping[str, Any]) -> None:

@@ -13,7 +13,7 @@ NOT_IN_MANIFEST = "not in the manifest, so it is left alone"
 
 
 def as_text(checked: Sequence[Checked], unnamed: Sequence[Path] = ()) -> str:
-    """One line for each thing that was checked, below it one for each of its problems, and counts at the end.
+    """One line for each thing that was checked, below it one for each of its problems and notes, and counts at the end.
 
     Args:
         checked: what was checked.
@@ -24,6 +24,7 @@ def as_text(checked: Sequence[Checked], unnamed: Sequence[Path] = ()) -> str:
         what = item.name if item.kind in ("configuration", "flow") else f"{item.kind} {item.name}"
         lines.append(f"{'broken' if item.problems else 'ok':<8}{what}")
         lines += [f"        {_shown(problem)}" for problem in item.problems]
+        lines += [f"        note: {_shown(note)}" for note in item.notes]
     lines += [f"{'note':<8}{short_path(folder)}: {NOT_IN_MANIFEST}" for folder in unnamed]
     count = _count(checked)
     flows = f", {count['flows']} flows" if count["flows"] else ""
@@ -46,6 +47,7 @@ def as_document(checked: Sequence[Checked], unnamed: Sequence[Path] = ()) -> dic
                 "path": short_path(item.file),
                 "ok": not item.problems,
                 "problems": [problem_document(problem) for problem in item.problems],
+                "notes": [problem_document(note) for note in item.notes],
             }
             for item in checked
         ],

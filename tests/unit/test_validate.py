@@ -12,6 +12,8 @@ from tests.builders import ProjectBuilder, write
 from typer.testing import CliRunner, Result
 
 from docker_runner.cli import app
+from docker_runner.encryption import Encryptor, Scope
+from docker_runner.encryption_keys import new_key
 
 FOLDER = "main/extractor/vendor.ex-foo"
 Validate = Callable[..., Result]
@@ -23,7 +25,7 @@ def validate(built: ProjectBuilder, monkeypatch: pytest.MonkeyPatch) -> Validate
     monkeypatch.setenv("DOCKER_RUNNER_PROJECT", str(built.directory))
     monkeypatch.setenv("DOCKER_RUNNER_COMPONENTS", str(built.folder / "components"))
     monkeypatch.setenv("DOCKER_RUNNER_HOME", str(built.folder / "home"))
-    for name in ("DOCKER_RUNNER_BRANCH", "DOCKER_RUNNER_VAULT"):
+    for name in ("DOCKER_RUNNER_BRANCH", "DOCKER_RUNNER_VAULT", "DOCKER_RUNNER_KEYS"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(built.folder)
     return lambda *arguments: CliRunner().invoke(app, ["validate", *arguments], catch_exceptions=True)
@@ -50,6 +52,53 @@ def test_a_sound_project_is_one_line_for_each_thing_and_code_0(built: ProjectBui
         "ok      vendor.ex-foo/other",
         "2 configurations and 1 components checked: 0 broken, 0 problems.",
     ]
+
+
+@pytest.mark.rules("EN-1")
+def test_plain_text_in_lists_and_maps_under_secret_keys_is_told(built: ProjectBuilder, validate: Validate) -> None:
+    built.configuration('{"parameters": {\n"#l": ["x"],\n"#m": {"k": "x", "n": true, "#s": ""}}}')
+    built.component(image_parameters={"#own": {"k": "x"}})
+    result = validate()
+    assert result.exit_code == 0
+    notes = [line.strip() for line in result.stdout.splitlines() if line.strip().startswith("note:")]
+    assert [note.partition(": This is not encrypted, as it stands in a map or list")[0] for note in notes] == [
+        "note: components/vendor.ex-foo.json:1: data.image_parameters.#own.k",
+        f"note: project/{FOLDER}/main/config.json:2: parameters.#l[0]",
+        f"note: project/{FOLDER}/main/config.json:3: parameters.#m.k",
+    ]
+    found = json.loads(validate("--json").stdout)["checked"]
+    assert [[note["key"] for note in item["notes"]] for item in found][1] == ["parameters.#l[0]", "parameters.#m.k"]
+    told = CliRunner().invoke(app, ["encrypt", str(built.directory)]).stdout
+    assert told.count("note: ") == 2
+
+
+@pytest.mark.rules("EN-9", "EN-10", "EN-11")
+def test_ciphers_that_no_run_could_read_are_problems_where_the_keys_are(
+    built: ProjectBuilder, validate: Validate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = new_key()
+    keys = Encryptor((key,))
+    own = keys.encrypt_value("x", Scope("vendor.ex-foo", configuration="main"), kind="ConfigSecure")
+    foreign = keys.encrypt_value("x", Scope("vendor.other"), kind="ComponentSecure")
+    built.configuration(
+        {"parameters": {"#a": own, "#b": "KBC::ProjectSecure::garbage", "#c": foreign, "#d": "{{ v }}"},
+         "authorization": {"oauth_api": {"id": "7"}}},
+    )  # fmt: skip
+    built.component(image_parameters={"#own": "plain"}, stack_parameters={"x": {"#own": foreign}})
+    write(built.folder / "home/oauth/vendor.ex-foo/7.json", {"#data": foreign})
+    without = json.loads(validate("--json").stdout)["checked"]
+    assert [[problem["key"] for problem in item["problems"]] for item in without] == [
+        ["data.image_parameters.#own"], []
+    ]  # fmt: skip
+    monkeypatch.setenv("DOCKER_RUNNER_KEYS", key)
+    component, configuration = json.loads(validate("--json").stdout)["checked"]
+    assert [(problem["key"], problem["message"].partition(":")[0]) for problem in component["problems"]] == [
+        ("data.image_parameters.#own", "The value is not encrypted. Values of keys that start with # must be ciphers"),
+        ("data.stack_parameters.x.#own", "The cipher was made for another component"),
+    ]
+    assert [(problem["file"][-11:], problem["key"]) for problem in configuration["problems"]] == [
+        ("config.json", "parameters.#b"), ("config.json", "parameters.#c"), ("-foo/7.json", "#data"),
+    ]  # fmt: skip
 
 
 BROKEN = """{

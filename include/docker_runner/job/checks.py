@@ -58,7 +58,12 @@ def effective_problems(content: Mapping[str, Any], *, files: Files) -> Iterator[
         except ConfigurationError as error:
             yield located(error, files)
     # Before anything is written: a job on disk must not hold what its author forgot to encrypt.
-    for path, value in walk_secrets(parsed):
+    yield from plain_secret_problems(parsed, files=files)
+
+
+def plain_secret_problems(document: Any, *, files: Files) -> Iterator[ConfigurationError]:
+    """``#`` values of a document that are not encrypted (EN-10)."""
+    for path, value in walk_secrets(document):
         try:
             refuse_plain_secrets({"#": value})
         except ConfigurationError as error:

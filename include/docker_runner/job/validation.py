@@ -10,13 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from docker_runner.documents import problems, read_json
+from docker_runner.encryption import Scope
 from docker_runner.errors import ConfigurationError, UserError
 from docker_runner.interface.environment import refuse_missing_token
-from docker_runner.job.checks import effective_problems, errors_of, part_problems
+from docker_runner.job.checks import effective_problems, errors_of, part_problems, plain_secret_problems
 from docker_runner.job.credentials import credentials_id_of, found_credentials
 from docker_runner.job.project_check import flow_problems
 from docker_runner.job.request import JobRequest
 from docker_runner.job.resolution import processor_problems, replaced, stages_of
+from docker_runner.job.secret_checks import cipher_problems, known_keys, unsealed_notes
 from docker_runner.job.source import Source, guard_branch, guard_configuration
 from docker_runner.oauth import StoredCredentials, is_broker
 from docker_runner.project.code_links import target_component
@@ -49,12 +51,14 @@ class Checked:
         name: ``<component>/<configuration>``, the component's id, or the project's folder.
         file: its folder or file.
         problems: everything that is wrong with it.
+        notes: what is not wrong, but may not be what was meant.
     """
 
     kind: str
     name: str
     file: Path
     problems: tuple[UserError, ...]
+    notes: tuple[ConfigurationError, ...] = ()
 
 
 @dataclass
@@ -62,6 +66,17 @@ class _Findings:
     """Collects problems; what is wrong in a root shows once for each of its rows, and is kept once."""
 
     _by_text: dict[str, UserError] = field(default_factory=dict)
+    _notes: dict[str, ConfigurationError] = field(default_factory=dict)
+
+    def note(self, *found: ConfigurationError) -> None:
+        """Keep what is worth telling and no problem."""
+        for note in found:
+            self._notes.setdefault(str(note), note)
+
+    @property
+    def notes(self) -> tuple[ConfigurationError, ...]:
+        """What is worth telling and no problem."""
+        return tuple(self._notes.values())
 
     def add(self, *found: UserError) -> None:
         for problem in found:
@@ -95,16 +110,23 @@ def checkable(project: Project) -> Iterator[Key]:
         yield from (key for key in project.configurations_of(component_id) if not project.belongs(key))
 
 
-def check_component(registry: ComponentRegistry, component_id: str) -> Checked:
-    """Check the definition of a component."""
+def check_component(registry: ComponentRegistry, component_id: str, *, settings: Settings) -> Checked:
+    """Check the definition of a component, with its own secrets."""
     found = _Findings()
     file = registry.folder / f"{component_id}.json"
     with found.collecting():
         found.add(*problems(read_json(file), "component", file=file))
     if not found.all:
         with found.collecting():
-            registry.get(component_id)
-    return Checked("component", component_id, file, found.all)
+            _check_secrets_of(registry.get(component_id), found, file=file, settings=settings)
+    return Checked("component", component_id, file, found.all, found.notes)
+
+
+def _check_secrets_of(component: Component, found: _Findings, *, file: Path, settings: Settings) -> None:
+    document = {"data": component.data}
+    found.add(*plain_secret_problems(document, files=[file]))
+    found.add(*cipher_problems(document, Scope(component.id), known_keys(settings), files=[file]))
+    found.note(*unsealed_notes(document, files=[file]))
 
 
 def check_configuration(
@@ -144,7 +166,7 @@ def check_configuration(
             Schedule.read(entry.folder / "config.json")
     else:
         _RunnableCheck(project, StackRegistry(registry, project.api_host), entry, settings, found).run()
-    return Checked(kind, name, entry.folder, found.all)
+    return Checked(kind, name, entry.folder, found.all, found.notes)
 
 
 def _check_variables(entry: Entry, found: _Findings) -> None:
@@ -236,8 +258,14 @@ class _RunnableCheck:
         for problem in processors:
             with self.found.collecting(), errors_of(files):
                 raise problem
+        branch_type = "default" if self.project.branch.is_default else "dev"
+        scope = Scope(component.id, self.project.id, self.entry.key[1], branch_type)
+        self.found.note(*unsealed_notes(content, files=files))
+        if not wrong:
+            with self.found.collecting(), errors_of(files):
+                self.found.add(*cipher_problems(content, scope, known_keys(self.settings), files=files))
         with self.found.collecting(), errors_of(files):
-            self._check_credentials(content, component)
+            self._check_credentials(content, component, scope)
         if not wrong and not processors:
             with errors_of(files):
                 stages = stages_of(content, component=component, registry=self.registry, tag="")
@@ -245,8 +273,11 @@ class _RunnableCheck:
                 with self.found.collecting():
                     refuse_missing_token(stage.component, self.settings.forwarded_token)
 
-    def _check_credentials(self, content: dict[str, Any], component: Component) -> None:
+    def _check_credentials(self, content: dict[str, Any], component: Component, scope: Scope) -> None:
         """Look for OAuth credentials where they are kept here; a service is asked by runs only (AU-3)."""
         credentials_id = credentials_id_of(content)
         if credentials_id and not is_broker(self.settings.oauth):
-            found_credentials(StoredCredentials(Path(self.settings.oauth)), component.id, credentials_id)
+            stored = StoredCredentials(Path(self.settings.oauth))
+            record = found_credentials(stored, component.id, credentials_id)
+            file = stored.path(component.id, credentials_id)
+            self.found.add(*cipher_problems(record, scope, known_keys(self.settings), files=[file]))
