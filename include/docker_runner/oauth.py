@@ -28,6 +28,7 @@ _TIMEOUT_SECONDS = 20
 _LONGEST_ANSWER_SECONDS = 60
 _LONGEST_ANSWER_BYTES = 1_000_000
 _LONGEST_MESSAGE = 500
+_LONGEST_NAME = 240
 _BAD_REQUEST, _SERVER_ERROR = 400, 500
 
 
@@ -81,11 +82,7 @@ class StoredCredentials:
         """
         file = self.path(component_id, credentials_id)
         if not file.exists():
-            known = ", ".join(stored for component, stored in self.ids() if component == component_id)
-            raise NotFoundError(
-                f"There are no OAuth credentials {credentials_id!r} for {component_id} (stored: {known or 'none'}): "
-                f"add them with `docker-runner oauth add {component_id} {credentials_id}`."
-            )
+            raise self._missing(component_id, credentials_id)
         record: Record = checked(read_json(file), _SCHEMA, file=file)
         return record
 
@@ -101,8 +98,18 @@ class StoredCredentials:
         Raises:
             NotFoundError: there is none.
         """
-        self.get(component_id, credentials_id)
-        self.path(component_id, credentials_id).unlink()
+        file = self.path(component_id, credentials_id)
+        # One that is spoilt can be removed too.
+        if not file.exists():
+            raise self._missing(component_id, credentials_id)
+        file.unlink()
+
+    def _missing(self, component_id: str, credentials_id: str) -> NotFoundError:
+        known = ", ".join(stored for component, stored in self.ids() if component == component_id)
+        return NotFoundError(
+            f"There are no OAuth credentials {credentials_id!r} for {component_id} (stored: {known or 'none'}): "
+            f"add them with `docker-runner oauth add {component_id} {credentials_id}`."
+        )
 
     def ids(self) -> Iterator[tuple[str, str]]:
         """Component and id of every record."""
@@ -114,10 +121,19 @@ class StoredCredentials:
         return sorted(self._folder.glob("*/*.json"))
 
     def path(self, component_id: str, credentials_id: str) -> Path:
-        """The file of a record, whether or not there is one."""
+        """The file of a record, whether or not there is one.
+
+        Raises:
+            UserError: component or id is empty, or too long for the name of a file.
+        """
+        if not component_id or not credentials_id:
+            raise UserError("OAuth credentials have a component and an id, neither of them empty.")
         # A name of dots only would leave the folder; quote() keeps dots.
         names = [quote(name, safe="").replace(".", "%2E", int(name.startswith("."))) for name in
                  (component_id, credentials_id)]  # fmt: skip
+        for name, what in zip(names, ("component", "id"), strict=True):
+            if len(name) > _LONGEST_NAME:
+                raise UserError(f"The {what} of these OAuth credentials is far too long ({len(name)} characters).")
         return self._folder / names[0] / f"{names[1]}.json"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import tempfile
 from contextlib import suppress
 from pathlib import Path
 
@@ -26,11 +27,10 @@ def replace_content(file: Path, content: bytes, *, mode: int | None = None) -> N
     """
     file = file.resolve()
     before = file.stat() if file.exists() or mode is None else None
-    temporary = file.with_name(f".{file.name[:200]}.{os.getpid()}.new")
-    temporary.unlink(missing_ok=True)
+    # Nobody else may read it, not even until its permissions are set.
+    descriptor, name = tempfile.mkstemp(prefix=".", suffix=".new", dir=file.parent)
+    temporary = Path(name)
     try:
-        # Nobody else may read it, not even until its permissions are set.
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "wb") as stream:
             if before:
                 _give_to_owner(descriptor, before)

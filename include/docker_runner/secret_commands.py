@@ -12,7 +12,7 @@ import typer
 
 from docker_runner.encryption import KINDS, Encryptor, Scope
 from docker_runner.encryption_keys import add_key, encryptor_of, key_file, keys_are_in_file, new_key
-from docker_runner.errors import UserError
+from docker_runner.errors import ConfigurationError, UserError
 from docker_runner.settings import Settings
 
 if TYPE_CHECKING:
@@ -199,18 +199,25 @@ def add_credentials(
 
     from docker_runner.documents import checked, parse_json, read_json
     from docker_runner.oauth import encrypted_record
+    from docker_runner.project.component import ComponentRegistry
     from docker_runner.project.configuration import Project
 
     settings = Settings.from_environment()
+    store = _store(settings)
+    store.path(component, credentials_id)
+    ComponentRegistry(settings.components).get(component)
     name = file or "standard input"
     content = (
         read_json(file, or_pipe=True) if file else parse_json(sys.stdin.read(), file="standard input", unique=True)
     )
+    for key in ("data", "appSecret"):
+        if isinstance(content, dict) and key in content:
+            raise ConfigurationError(f"This is a secret, which is encrypted only as #{key}.", file=name, key=key)
     record: dict[str, Any] = checked(content, "oauth-credentials", file=name)
     record = {"created": datetime.now(UTC).isoformat(timespec="seconds"), **record, "id": credentials_id}
     encryptor = encryptor_of(settings, create=True)
     project_id = Project(settings.project).id
-    _store(settings).put(
+    store.put(
         component, credentials_id, encrypted_record(record, encryptor, component_id=component, project_id=project_id)
     )
     print(f"Stored the OAuth credentials {credentials_id} for {component}.")
@@ -220,18 +227,23 @@ def add_credentials(
 def list_credentials(
     as_json: Annotated[bool, typer.Option("--json", help="print one JSON document, for programs")] = False,
 ) -> None:
-    """List the stored credentials, without their secrets."""
+    """List the stored credentials, without their secrets; those that are spoilt with what is wrong."""
     store = _store(Settings.from_environment())
     shown = []
     for component, credentials_id in store.ids():
-        record = store.get(component, credentials_id)
+        problem, record = "", {}
+        try:
+            record = store.get(component, credentials_id)
+        except UserError as error:
+            problem = str(error)
         open_part = {key: record.get(key) or "" for key in ("authorizedFor", "created", "oauthVersion", "appKey")}
-        shown.append({"component": component, "id": credentials_id, **open_part})
+        shown.append({"component": component, "id": credentials_id, **open_part, "problem": problem})
     if as_json:
         print(json.dumps(shown, indent=2, ensure_ascii=False))
         return
     for item in shown:
-        print(f"{item['component']}  {item['id']}  {item['created']}  {item['authorizedFor']}".rstrip())
+        told = f"broken: {item['problem']}" if item["problem"] else f"{item['created']}  {item['authorizedFor']}"
+        print(f"{item['component']}  {item['id']}  {told}".rstrip())
     if not shown:
         print("There are no OAuth credentials yet.")
 

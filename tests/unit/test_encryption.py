@@ -185,3 +185,8 @@ def test_a_cipher_moves_to_the_first_key_and_keeps_value_kind_and_readers() -> N
 @pytest.mark.rules("LG-20")
 def test_the_values_to_hide_are_all_texts_under_hash_keys() -> None:
     assert list(secret_values({"#a": "x", "#b": 5, "#c": "", "#d": None, "e": "no"})) == ["x", "5"]
+
+
+@pytest.mark.rules("LG-20")
+def test_texts_and_numbers_in_lists_and_maps_under_hash_keys_are_hidden_too() -> None:
+    assert list(secret_values({"#l": ["x", {"k": 5, "#s": "y", "n": True}], "e": ["no"]})) == ["y", "x", "5"]

@@ -241,6 +241,8 @@ def test_credentials_are_stored_encrypted_and_listed_without_their_secrets(
         ('{"#data": ""}', "standard input: #data: "),
         ('{"#data": 5}', "standard input: #data: "),
         ('{"#data": "s3cret", "created": 5}', "standard input: created: "),
+        ('{"#data": "x", "appSecret": "s3cret"}', "appSecret: This is a secret, which is encrypted only as #appSecret"),
+        ('{"data": "s3cret"}', "data: This is a secret, which is encrypted only as #data"),
     ],
 )
 def test_credentials_that_are_none_are_refused(command: Command, text: str, says: str) -> None:
@@ -248,6 +250,33 @@ def test_credentials_that_are_none_are_refused(command: Command, text: str, says
     assert says in message
     assert "s3cret" not in message
     assert command("oauth", "list").stdout == "There are no OAuth credentials yet.\n"
+
+
+@pytest.mark.parametrize(
+    ("component_id", "credentials_id", "says"),
+    [
+        ("", "", "neither of them empty"), ("vendor.ex-foo", "", "neither of them empty"),
+        ("vendor.ex-fo", "7", "'vendor.ex-fo' is not registered"), ("vendor.ex-foo", "x" * 300, "far too long"),
+    ],
+)  # fmt: skip
+def test_credentials_that_no_configuration_could_name_are_refused(
+    command: Command, component_id: str, credentials_id: str, says: str
+) -> None:
+    assert says in refused(command("oauth", "add", component_id, credentials_id, input='{"#data": "x"}'))
+    assert command("oauth", "list").stdout == "There are no OAuth credentials yet.\n"
+
+
+def test_a_spoilt_record_keeps_nobody_from_the_others_and_can_be_removed(
+    built: ProjectBuilder, command: Command
+) -> None:
+    command("oauth", "add", "vendor.ex-foo", "7", input='{"#data": "x", "authorizedFor": "me"}')
+    spoilt = write(built.folder / "home/oauth/my.first/9.json", "{")
+    first, second = command("oauth", "list").stdout.splitlines()
+    assert first.startswith(f"my.first  9  broken: {spoilt}: This is not valid JSON")
+    assert second.endswith("  me")
+    assert [bool(item["problem"]) for item in json.loads(command("oauth", "list", "--json").stdout)] == [True, False]
+    assert command("oauth", "remove", "my.first", "9").exit_code == 0
+    assert not spoilt.exists()
 
 
 @pytest.mark.rules("AU-3")
