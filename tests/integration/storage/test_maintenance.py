@@ -104,6 +104,13 @@ def _content(lake: Lake, table: str, version: int) -> list[tuple[object, ...]]:
     return sorted(rows, key=str)
 
 
+def test_a_content_that_goes_while_maintenance_looks_for_old_ones_is_no_error(lake: Lake, tmp_path: Path) -> None:
+    folder = tmp_path / "lake" / "files" / "ab"
+    folder.mkdir(parents=True)
+    (folder / "abcdef").symlink_to("is not there any more")  # found in its folder, and gone when it is looked at
+    assert lake.maintain(timedelta(days=1)).contents == 0
+
+
 @pytest.mark.parametrize("small", [True, False], ids=["small files", "large files"])
 def test_merging_changes_neither_what_is_there_nor_what_was(
     lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, small: bool

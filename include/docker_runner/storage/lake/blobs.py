@@ -137,8 +137,9 @@ class FolderContents:
     def older_than(self, moment: datetime) -> Iterator[str]:
         """Paths of all contents of which nothing was written since."""
         for path in self.folder.glob("*/*"):
-            if path.stat().st_mtime < moment.timestamp():
-                yield str(path.relative_to(self.folder))
+            with suppress(FileNotFoundError):  # removed since the folder was read
+                if path.stat().st_mtime < moment.timestamp():
+                    yield str(path.relative_to(self.folder))
 
 
 @dataclass(frozen=True)
