@@ -206,12 +206,31 @@ class Unloading:
 
 
 def _tell(done: Committed, tools: Tools) -> None:
+    if done.repeated:
+        tools.log.info(
+            "These results had been stored before, and whoever did it was not told. Nothing is stored twice."
+        )
+        _tell_gone(done, tools)
     for table in done.tables:
         for warning in table.warnings:
             tools.log.warning("%s: %s", table.table_id, warning)
         tools.log.info("Stored %s rows in %s, which now has %s.", table.rows, table.table_id, table.table_rows)
     for file in done.files:
         tools.log.info("Stored file %s as %s.", file.name, file.id)
+
+
+def _tell_gone(done: Committed, tools: Tools) -> None:
+    """Say which tables somebody has dropped since they were stored: they stay away."""
+    for table in done.tables:
+        try:
+            tools.storage.table(table.table_id)
+        except NotFoundError:
+            tools.log.warning(
+                "%s was dropped since. To have it again, run the configuration again from its beginning.",
+                table.table_id,
+            )
+        except UserError:
+            continue  # this run may write it and not look at it
 
 
 def _described(done: Committed, key: str, tools: Tools) -> Manifest:

@@ -176,3 +176,23 @@ def test_a_state_that_no_run_could_have_stored_is_told_as_another_run(installati
         run_beside(installation, lambda: installation.store_state("counts", {"component": {"#t": "plain"}}))
     with pytest.raises(ConfigurationError, match="not encrypted"):
         installation.run("counts")
+
+
+def test_results_that_were_stored_and_dropped_since_stay_dropped_when_the_step_is_repeated_and_that_is_told(
+    installation: Installation,
+) -> None:
+    counts(installation)
+    job, tools = installation.job("counts"), installation.tools()
+    workspace = Workspace(tools.settings.workspaces, job.id)
+    create_workspace(job, workspace, tools)
+    unload = {step.name: step for step in row_steps(job.rows[0].configuration, job.rows[0].component)}["unload_output"]
+    for _ in range(2):
+        (table,) = perform(unload, workspace=workspace, row_id="", tools=tools, manifests={})["tables"]
+        assert (table["id"], table["rows"]) == ("out.c-main.t", 1)
+        if "out.c-main.t" in installation.tables():
+            tools.storage.drop_table("out.c-main.t")
+    assert installation.tables() == []
+    assert [line for line in installation.lines if "Nothing is stored twice" in line or "dropped since" in line] == [
+        "These results had been stored before, and whoever did it was not told. Nothing is stored twice.",
+        "out.c-main.t was dropped since. To have it again, run the configuration again from its beginning.",
+    ]
