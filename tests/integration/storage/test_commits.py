@@ -16,7 +16,7 @@ from tests.integration.storage.lake_files import leftovers
 from docker_runner.errors import NotFoundError, StorageError, UserError
 from docker_runner.storage import open_storage
 from docker_runner.storage.base import Commit, FileQuery, FileUpload, LoadedTable, StateKey, Storage, TableLoad
-from docker_runner.storage.lake import records
+from docker_runner.storage.lake import records, sql
 from docker_runner.storage.lake.connection import Connection
 from docker_runner.storage.lake.lake import Lake
 from docker_runner.storage.lake.location import parse_location
@@ -191,6 +191,43 @@ def test_a_commit_whose_answer_was_lost_keeps_its_files_and_is_not_done_twice(
     lake.download_file(1, tmp_path / "got")
     assert (tmp_path / "got").read_bytes() == csv_file.read_bytes()
     assert lake.table("in.c-a.t").rows == 1
+
+
+def test_who_meets_a_writer_that_takes_no_locks_does_its_work_again(
+    lake: Lake, uri: str, csv_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, table = Connection.run, "in.c-a.t"
+    load = TableLoad(table, csv_file, incremental=True)
+    snapshot = lake.commit(Commit("k", (load,), (FileUpload(csv_file, "f"),), state={KEY: {"n": 1}})).snapshot or 0
+    other = Connection(parse_location(uri))
+    written: list[str] = []
+
+    def meet(connection: Connection, statement: str, *parameters: Any) -> Any:
+        """Have somebody else write just before every other commit."""
+        if "set_commit_message" in statement:
+            written.append("")
+        if statement != "COMMIT" or not written or written[-1] or connection is other:
+            return run(connection, statement, *parameters)
+        written[-1] = "done"
+        try:
+            if len(written) % 2 and len(written) < 4:
+                other.run(f"INSERT INTO {sql.table(table)} SELECT * FROM {sql.table(table)}")
+            elif len(written) % 2:
+                raise duckdb.TransactionException("somebody else has written")
+            return run(connection, statement, *parameters)
+        except duckdb.TransactionException as error:
+            written[-1] = str(error)
+            raise
+
+    monkeypatch.setattr(Connection, "run", meet)
+    assert lake.restore(table, snapshot).rows == 1
+    lake.drop_table(table)
+    assert lake.delete_file(1).name == "f"
+    assert lake.change_states(lambda state: {"n": state["n"] + 1}) == 1
+    monkeypatch.undo()
+    other.close()
+    assert [answer != "done" for answer in written] == [True, False] * 4, written
+    assert (lake.tables(), lake.files(FileQuery()), lake.state(KEY)) == ([], [], {"n": 2})
 
 
 def test_ids_of_files_are_never_given_twice(lake: Lake, csv_file: Path) -> None:

@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
 
 from docker_runner.errors import NotFoundError, UserError
 from docker_runner.storage.base import Commit, Committed, LoadedTable, StoredFile, Table, TableLoad
 from docker_runner.storage.lake import blobs, documents, lock_names, lost_commit, sql, states
+from docker_runner.storage.lake.attempts import attempts
 from docker_runner.storage.lake.connection import Connection
 from docker_runner.storage.lake.csv_source import open_source
 from docker_runner.storage.lake.load import TableWriter
@@ -21,9 +21,6 @@ from docker_runner.storage.lake.records import Kind, find, next_file_id, put, sn
 from docker_runner.storage.lake.staging import StagedTable
 from docker_runner.storage.lake.structure import expected_conversion
 from docker_runner.storage.names import split_table_id
-
-if TYPE_CHECKING:
-    from tenacity import Retrying
 
 
 def commit(connection: Connection, wanted: Commit) -> Committed:
@@ -71,7 +68,7 @@ def _commit_new(connection: Connection, wanted: Commit) -> Committed:
             except UserError as error:
                 raise UserError(f"File {upload.name}: {error}") from error
             on_failure.callback(contents[-1].remove)
-        for attempt in _attempts():
+        for attempt in attempts():
             with attempt, connection.locked(lock_names.commit(connection.run, wanted, present)) as confirm:
                 try:
                     with connection.transaction(before_commit=confirm):
@@ -87,19 +84,6 @@ def _commit_new(connection: Connection, wanted: Commit) -> Committed:
                     raise  # to be made again
     # The catalogue numbers a commit while it makes it. Others may have committed since: this is our own one.
     return replace(committed, snapshot=connection.count(f"FROM {sql.LAKE}.last_committed_snapshot()"))
-
-
-def _attempts() -> Retrying:
-    """Repeats a commit that met one of a writer that does not take our locks, or whose answer was lost."""
-    import duckdb
-    from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
-
-    return Retrying(
-        retry=retry_if_exception_type((duckdb.TransactionException, LostCommitError)),
-        stop=stop_after_attempt(5),
-        wait=wait_random_exponential(multiplier=0.1, max=5),
-        reraise=True,
-    )
 
 
 def _stage(connection: Connection, loads: tuple[TableLoad, ...], present: Mapping[str, Table]) -> list[StagedTable]:

@@ -9,10 +9,11 @@ import uuid
 from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from docker_runner.errors import StorageError, UserError
 from docker_runner.storage.lake import lost_commit, records, sql
+from docker_runner.storage.lake.attempts import attempts
 from docker_runner.storage.lake.location import Location
 from docker_runner.storage.lake.object_storage import ObjectStorage, hide_secrets
 from docker_runner.storage.lake.scratch import Scratch, remove_abandoned
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 # Measured with 512 MB: an upsert of 400 columns works with two threads, of 1000 columns with one.
 _COLUMNS_IN_MEMORY = 1000
 _MEMORY_VARIABLE = "DOCKER_RUNNER_STORAGE_MEMORY"
+
+_Result = TypeVar("_Result")
 
 
 class Connection:
@@ -79,13 +82,16 @@ class Connection:
         self.run(f"SET threads = {max(1, min(_cores(), _COLUMNS_IN_MEMORY // max(1, columns)))}")
 
     @contextmanager
-    def transaction(self, before_commit: Callable[[], None] | None = None) -> Iterator[None]:
+    def transaction(
+        self, before_commit: Callable[[], None] | None = None, *, needs_answer: bool = True
+    ) -> Iterator[None]:
         """A transaction: committed at the end of the block, undone when it raises.
 
         Args:
             before_commit: called at the end of a block that writes; the transaction is undone when it raises.
+            needs_answer: it is an error when the answer to the commit was lost, also when the catalogue has made it.
         """
-        mark = ""
+        mark, is_made = "", False
         self.run("BEGIN TRANSACTION")
         try:
             yield
@@ -94,22 +100,26 @@ class Connection:
                 mark = uuid.uuid4().hex
                 lost_commit.remark(self.run, mark)
             self.run("COMMIT")
-        except BaseException:
+        except BaseException as error:
             # A failed COMMIT has ended the transaction already.
             with suppress(_duckdb_error()):
                 self._duckdb.execute("ROLLBACK")
             if mark:
                 with suppress(_duckdb_error(), StorageError):
-                    self._settle(mark)
-            raise
+                    is_made = self._settle(mark)
+            if needs_answer or not is_made or not isinstance(error, _duckdb_error()):
+                raise
 
-    def _settle(self, mark: str) -> None:
-        """After a COMMIT that failed: take it back if the catalogue has made it and its files are gone."""
+    def _settle(self, mark: str) -> bool:
+        """After a COMMIT that failed: take it back if the catalogue has made it and its files are gone.
+
+        Returns:
+            Whether it is made, and whole.
+        """
         self.location.catalog.wait_for_commits()
         with self.transaction():
             snapshot = lost_commit.marked(self.run, mark)
-        if snapshot is not None:
-            self.take_back_if_lost(snapshot)
+        return snapshot is not None and not self.take_back_if_lost(snapshot)
 
     def take_back_if_lost(self, snapshot: int) -> bool:
         """Take a commit back whose files are gone, outside of a transaction; the locks of its writer must be held.
@@ -143,6 +153,18 @@ class Connection:
         """A write transaction, while other writers are kept out as :meth:`locked` does."""
         with self.locked(names) as confirm, self.transaction(before_commit=confirm):
             yield
+
+    def change(self, names: Collection[str] | None, work: Callable[[], _Result]) -> _Result:
+        """Do something in a write transaction, while other writers are kept out as :meth:`locked` does.
+
+        It is done again when it met a commit of a writer who does not take our locks.
+        """
+
+        def once() -> _Result:
+            with self.locked(names) as confirm, self.transaction(before_commit=confirm, needs_answer=False):
+                return work()
+
+        return attempts()(once)
 
     def close(self) -> None:
         """Close the lake and remove the working folder."""

@@ -32,6 +32,7 @@ from docker_runner.storage.lake.connection import Connection, storage_errors
 from docker_runner.storage.lake.export import export
 from docker_runner.storage.lake.file_search import file_search
 from docker_runner.storage.lake.history import Change, history, snapshot_at, table_at
+from docker_runner.storage.lake.import_dates import remember_dropped
 from docker_runner.storage.lake.ledger import LakeLedger
 from docker_runner.storage.lake.location import Location
 from docker_runner.storage.lake.maintenance import EVENT_DAYS, GRACE, Maintained, maintain
@@ -143,10 +144,16 @@ class Lake(LakeLedger):
 
     def drop_table(self, table_id: str) -> None:
         """Remove a table and its rows."""
-        with self._one_at_a_time, storage_errors(), self._connection.writing(lock_names.table(table_id)):
-            self._table(table_id)
-            self._connection.run(f"DROP TABLE {sql.table(table_id)}")
-            delete(self._connection.run, Kind.TABLES, [table_id])
+        run = self._connection.run
+
+        def drop() -> None:
+            remember_dropped(run, self._table(table_id))
+            run(f"DROP TABLE {sql.table(table_id)}")
+            delete(run, Kind.TABLES, [table_id])
+
+        with self._one_at_a_time, storage_errors():
+            names = [*lock_names.table(table_id), lock_names.bucket(split_table_id(table_id)[0])]
+            self._connection.change(names, drop)
 
     def change_states(self, change: Callable[[dict[str, Any]], dict[str, Any]]) -> int:
         """Change all states in one commit; gives how many of them became another one.
@@ -154,11 +161,15 @@ class Lake(LakeLedger):
         Args:
             change: gives what a state document is to be.
         """
-        with self._one_at_a_time, storage_errors(), self._connection.writing():
+
+        def change_all() -> int:
             states = find(self._connection.run, Kind.STATES)
             changed = {record: new for record, state in states.items() if (new := change(state)) != state}
             put(self._connection.run, Kind.STATES, changed)
             return len(changed)
+
+        with self._one_at_a_time, storage_errors():
+            return self._connection.change(None, change_all)
 
     def history(self, table_id: str) -> Sequence[Change]:
         """What changed a table since earlier states are kept, newest first; also of a table that was dropped."""
@@ -172,12 +183,16 @@ class Lake(LakeLedger):
 
     def delete_file(self, file_id: int) -> StoredFile:
         """Remove a stored file; its content goes with the next maintenance, when nobody reads it any more."""
-        with self._one_at_a_time, storage_errors(), self._connection.writing(["files"]):
+
+        def remove() -> StoredFile:
             found = find(self._connection.run, Kind.FILES, [file_id])
             if not found:
                 raise NotFoundError(f"There is no file {file_id} in Storage.")
             delete(self._connection.run, Kind.FILES, [file_id])
             return documents.read_file(file_id, found[file_id])
+
+        with self._one_at_a_time, storage_errors():
+            return self._connection.change(["files"], remove)
 
     def maintain(self, keep: timedelta, *, grace: timedelta = GRACE) -> Maintained:
         """Merge small files and remove what is not needed any more, while others read and write.

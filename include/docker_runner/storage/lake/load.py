@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from docker_runner.errors import UserError
@@ -13,6 +12,7 @@ from docker_runner.storage.lake import adoption, sql
 from docker_runner.storage.lake.connection import Connection
 from docker_runner.storage.lake.documents import merge_metadata
 from docker_runner.storage.lake.filters import resolve_columns, where_condition
+from docker_runner.storage.lake.import_dates import next_import_date
 from docker_runner.storage.lake.records import Run
 from docker_runner.storage.lake.staging import StagedTable
 from docker_runner.storage.lake.structure import Structure, conversion
@@ -41,10 +41,7 @@ class TableWriter:
         self._load = load
         self._name = sql.table(load.table_id)
         self._present = present
-        self._now = datetime.now(UTC)
-        if present:
-            # Later than every load before, whatever the clock says: exports since a load must find the next (IM-30).
-            self._now = max(self._now, present.last_import_date + timedelta(microseconds=1))
+        self._now = next_import_date(connection.run, load.table_id, present)
         self._structure = Structure(connection, load, present, now=self._now)
         self._adopted: Path | None = None
 

@@ -15,6 +15,11 @@ def table(table_id: str) -> list[str]:
     return [f"table {table_id.lower()}"]
 
 
+def bucket(bucket_id: str) -> str:
+    """Name of what is known of one bucket."""
+    return f"bucket {bucket_id.lower()}"
+
+
 def commit(run: Run, wanted: Commit, present: Collection[str]) -> list[str]:
     """Names of all that a commit writes.
 
@@ -29,7 +34,7 @@ def commit(run: Run, wanted: Commit, present: Collection[str]) -> list[str]:
         names += table(load.table_id)
     # A bucket is made by one only. One that is seen here is not made, and one that is not may be there by then.
     buckets = {split_table_id(load.table_id)[0] for load in wanted.tables if load.table_id not in present}
-    names += [f"bucket {bucket.lower()}" for bucket in buckets - find(run, Kind.BUCKETS, buckets).keys()]
+    names += [bucket(made) for made in buckets - find(run, Kind.BUCKETS, buckets).keys()]
     if wanted.files or wanted.add_file_tags:
         names.append("files")  # ids grow in the order of commits, so that no reader passes one by
     return names

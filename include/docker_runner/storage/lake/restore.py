@@ -3,10 +3,11 @@
 # ruff: noqa: S608 - names and texts are quoted by sql.py; SQL has no parameters for most of these places
 from __future__ import annotations
 
+import json
 import uuid
 from contextlib import ExitStack
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 
 from docker_runner.errors import UserError
 from docker_runner.storage.base import Commit, Committed, LoadedTable, Table, TableLoad
@@ -14,7 +15,8 @@ from docker_runner.storage.lake import documents, lock_names, sql
 from docker_runner.storage.lake.commit import add_buckets
 from docker_runner.storage.lake.connection import Connection
 from docker_runner.storage.lake.history import snapshot_at, table_at
-from docker_runner.storage.lake.records import Kind, find, put
+from docker_runner.storage.lake.import_dates import next_import_date
+from docker_runner.storage.lake.records import Kind, put
 from docker_runner.storage.lake.structure import create_empty
 from docker_runner.storage.names import TIMESTAMP_COLUMN, split_table_id
 
@@ -53,20 +55,21 @@ def restore(connection: Connection, table_id: str, at: datetime | int, *, new_id
             )
         key = f"restore-{uuid.uuid4().hex}"
         wanted = Commit(key, (TableLoad(target, connection.scratch.folder),))
-        with connection.writing(lock_names.commit(connection.run, wanted, set())):
-            return _put_back(connection, replace(then, id=target), rows, snapshot, wanted, is_new=bool(new_id))
+        names = lock_names.commit(connection.run, wanted, set())
+        back = replace(then, id=target)
+        return connection.change(
+            names, lambda: _put_back(connection, back, rows, snapshot, wanted, is_new=bool(new_id))
+        )
 
 
 def _put_back(connection: Connection, then: Table, rows: str, snapshot: int, wanted: Commit, *, is_new: bool) -> Table:
-    run, name, now = connection.run, sql.table(then.id), datetime.now(UTC)
+    run, name = connection.run, sql.table(then.id)
     same = run(f"SELECT id, document FROM {Kind.TABLES.table} WHERE lower(id) = lower(?)", [then.id])
     if same and (is_new or same[0][0] != then.id):
         raise UserError(f"There is a table {same[0][0]} already; choose another id.")
-    if same:
-        present = documents.read_table(then.id, find(run, Kind.TABLES, [then.id])[then.id])
-        now = max(
-            now, present.last_import_date + timedelta(microseconds=1)
-        )  # exports since a load must find it (IM-30)
+    present = documents.read_table(then.id, json.loads(str(same[0][1]))) if same else None
+    now = next_import_date(run, then.id, present)
+    if present:
         run(f"DROP TABLE {name}")
     run(f"CREATE SCHEMA IF NOT EXISTS {name.rpartition('.')[0]}")
     create_empty(run, then)
