@@ -55,7 +55,9 @@ def test_each_configuration_and_flow_of_a_pulled_project_is_the_same_read_alone(
 def test_whatever_a_manifest_says_of_a_configuration_is_found_without_the_others(
     built: ProjectBuilder, ignored: str, needs_whole: bool
 ) -> None:
+    others = [{**entry("vendor.ex-foo", f"other-{number}", "extractor/x"), "branchId": 2} for number in range(100)]
     items = [
+        *others,
         # Found for its parent's id; the first of two in the manifest's order counts, whichever was decoded first.
         entry("keboola.variables", "1st", "a", relations=[{**VARIABLES, "configId": "2nd"}]),
         entry("keboola.variables", "2nd", "b", relations=[{**VARIABLES, "configId": 2}]),
@@ -82,14 +84,28 @@ def test_whatever_a_manifest_says_of_a_configuration_is_found_without_the_others
     keys += [(VARIABLES_COMPONENT, name) for name in ("1", "1st", "2nd")]
     directory = built.directory
     assert differing(lambda: Project(directory, was_read=True), lambda: built.project, keys) == []
-    if not ignored:
-        task = Project(directory, was_read=True)
-        assert task.configuration("vendor.ex-foo", "2").configuration["variables_id"] == "2nd"
-        task = Project(directory, was_read=True)
-        # Asked for in another order than the manifest's.
-        assert task.entry(VARIABLES_COMPONENT, "1").parent == ("vendor.ex-foo", "2")
-        assert [child.key[1] for child in task.children(("vendor.ex-foo", "2"), VARIABLES_COMPONENT)] == ["2nd", "1"]
-        assert task.runnable() == built.project.runnable()
+
+
+def test_whatever_is_asked_first_several_come_in_the_manifests_order(built: ProjectBuilder) -> None:
+    items = [
+        entry("keboola.variables", "first", "b", relations=[{**VARIABLES, "configId": "own"}]),
+        entry("keboola.variables", "last", "c", relations=[{**VARIABLES, "configId": "own"}]),
+        entry("vendor.ex-foo", "other", "extractor/vendor.ex-foo/other"),
+        entry("vendor.ex-foo", "own", "extractor/vendor.ex-foo/own"),
+    ]
+    built.write(".keboola/manifest.json", manifest(*items))
+    own = ("vendor.ex-foo", "own")
+
+    def variables(task: Project) -> list[str]:
+        return [child.key[1] for child in task.children(own, VARIABLES_COMPONENT)]
+
+    task = Project(built.directory, was_read=True)
+    assert variables(task) == ["first", "last"]
+    task = Project(built.directory, was_read=True)
+    assert task.entry(VARIABLES_COMPONENT, "last").parent == own
+    assert variables(task) == ["first", "last"]
+    assert task.configurations_of(VARIABLES_COMPONENT) == built.project.configurations_of(VARIABLES_COMPONENT)
+    assert task.runnable() == built.project.runnable()
 
 
 def test_a_task_decodes_no_more_of_a_manifest_than_it_asks_for(built: ProjectBuilder) -> None:
@@ -109,8 +125,6 @@ def test_without_a_manifest_a_configuration_is_found_without_a_look_at_all_other
 ) -> None:
     built.configuration({"parameters": {"a": 1}}, rows={"b": {}, "a": {}})
     built.variables(["v"], {"default": {"v": "x"}})
-    built.write("main/_shared/vendor.python/config.json", {})
-    built.write("main/_shared/vendor.python/codes/one/config.json", {})
     monkeypatch.setattr(FolderEntries, "_folders", property(lambda _: pytest.fail("It has looked at all of them.")))
     task = built.project
     assert task.has(("vendor.ex-foo", "main"))
@@ -118,6 +132,17 @@ def test_without_a_manifest_a_configuration_is_found_without_a_look_at_all_other
     assert [row.id for row in configuration.rows] == ["a", "b"]
     name = configuration.configuration["variables_id"]
     assert task.entry(VARIABLES_COMPONENT, name).parent == ("vendor.ex-foo", "main")
+    monkeypatch.undo()
+    assert built.project.entry(VARIABLES_COMPONENT, name).parent == ("vendor.ex-foo", "main")
+
+
+def test_without_a_manifest_what_lies_at_a_path_is_found_without_a_look_at_all_others(
+    built: ProjectBuilder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    built.configuration()
+    built.write("main/_shared/vendor.python/config.json", {})
+    built.write("main/_shared/vendor.python/codes/one/config.json", {})
+    monkeypatch.setattr(FolderEntries, "_folders", property(lambda _: pytest.fail("It has looked at all of them.")))
     assert built.project.at("extractor/vendor.ex-foo/main") == ("vendor.ex-foo", "main")
     shared = built.project.at("_shared/vendor.python")
     assert shared is not None
@@ -126,6 +151,8 @@ def test_without_a_manifest_a_configuration_is_found_without_a_look_at_all_other
 
 def test_without_a_manifest_what_can_be_no_name_of_a_folder_is_no_configuration(built: ProjectBuilder) -> None:
     built.configuration({}, rows={"a": {}})
+    for folder in ("main", "main/extractor", "main/extractor/vendor.ex-foo"):
+        built.write(f"{folder}/config.json", {})
     for name in ("..", ".", "", "main/rows/a", "../vendor.ex-foo/main", "x" * 300, "\0", "\ud800"):
         assert not built.project.has(("vendor.ex-foo", name))
     assert not built.project.has(("..", "vendor.ex-foo"))
