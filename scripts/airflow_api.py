@@ -147,13 +147,15 @@ class AirflowApi:
         """
         deadline, looks = time.monotonic() + timeout, 0
         while True:
-            # One call each time: they compete with the tasks for the API server.
-            tasks = self.tasks(dag_id, run_id)
+            # One call each time: they compete with the tasks for the API server. That for tasks costs it more the more
+            # DAGs there are, all of which it compares with what the caller may see.
+            state, is_due = "running", True
             if look is not None:
+                tasks = self.tasks(dag_id, run_id)
                 look(tasks)
-            state = "running"
-            looks += 1
-            if looks % 20 == 0 or all(task["state"] in FINAL_TASK_STATES for task in tasks):
+                looks += 1
+                is_due = looks % 20 == 0 or all(task["state"] in FINAL_TASK_STATES for task in tasks)
+            if is_due:
                 state = str(self.run(dag_id, run_id)["state"])
             if state in FINAL_RUN_STATES:
                 return state

@@ -113,13 +113,13 @@ def run_and_follow(
         dag = known_dag(airflow, api, dag_id)
         asked = datetime.now().astimezone()
         run_id = api.trigger(dag_id, conf)
-        display = RunDisplay(console, asked)
+        display = RunDisplay(console, asked) if console else None
         if console is not None:
             console.print(f"[bold]{dag_id}[/] [dim]{api.url}/dags/{dag_id}/runs/{run_id}[/]")
         if dag["is_paused"]:
             api.set_paused(dag_id, False)
         try:
-            state = api.wait(dag_id, run_id, timeout=timeout, look=display.look)
+            state = api.wait(dag_id, run_id, timeout=timeout, look=display.look if display else None)
         finally:
             # Nothing is to start by its schedule because somebody tried the DAG once.
             if dag["is_paused"] and dag["timetable_summary"]:
@@ -199,19 +199,17 @@ class RunDisplay:
     """Shows the start and the end of each task once.
 
     Args:
-        console: where; None shows nothing.
+        console: where.
         asked: the time that shown times count from.
     """
 
-    def __init__(self, console: Console | None, asked: datetime) -> None:
+    def __init__(self, console: Console, asked: datetime) -> None:
         self._console = console
         self._asked = asked
         self._shown: set[tuple[str, int, int, str]] = set()
 
     def look(self, tasks: list[dict[str, Any]]) -> None:
         """Show what is new."""
-        if self._console is None:
-            return
         for task in task_results(tasks):
             if task.started is not None:
                 self._once(task, "started", task.started, "starts")
@@ -220,7 +218,7 @@ class RunDisplay:
 
     def _once(self, task: TaskResult, what: str, when: datetime | None, words: str) -> None:
         key = (task.task_id, task.map_index, task.attempt, what)
-        if key in self._shown or self._console is None:
+        if key in self._shown:
             return
         self._shown.add(key)
         at = f"{max(0.0, (when - self._asked).total_seconds()):8.2f} s" if when else " " * 10
