@@ -72,6 +72,27 @@ def test_plain_text_in_lists_and_maps_under_secret_keys_is_told(built: ProjectBu
     assert told.count("note: ") == 2
 
 
+def test_keys_of_a_definition_that_look_like_known_ones_are_told_and_others_are_not(
+    built: ProjectBuilder, validate: Validate
+) -> None:
+    of_keboola = dict.fromkeys(
+        ["uri", "version", "description", "longDescription", "documentationUrl", "configurationSchema", "hasUI",
+         "flags", "categories", "configurationDescription", "emptyConfiguration",
+         "createConfigurationRowSchema", "networking"],
+        "",
+    )  # fmt: skip
+    file = built.component(pull_policy="never", proces_timeout=5, vendor={"memory": 1}, image_parameters={"memmory": 1})
+    write(file, {**json.loads(file.read_text()), **of_keboola, "default_bucket": True})
+    result = validate("--json")
+    assert result.exit_code == 0
+    notes = json.loads(result.stdout)["checked"][0]["notes"]
+    assert [(note["key"], note["message"].rpartition("; ")[2]) for note in notes] == [
+        ("data.pull_policy", "did you mean data.definition.pull_policy?"),
+        ("data.proces_timeout", "did you mean data.process_timeout?"),
+        ("default_bucket", "did you mean data.default_bucket?"),
+    ]
+
+
 @pytest.mark.rules("EN-9", "EN-10", "EN-11")
 def test_ciphers_that_no_run_could_read_are_problems_where_the_keys_are(
     built: ProjectBuilder, validate: Validate, monkeypatch: pytest.MonkeyPatch

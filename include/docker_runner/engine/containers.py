@@ -18,12 +18,13 @@ from docker_runner.engine.networks import ensure_network
 from docker_runner.engine.redaction import Redactor
 from docker_runner.engine.watching import watch_to_end
 from docker_runner.engine.wire import Wire
-from docker_runner.errors import EngineError
+from docker_runner.errors import EngineError, UserError
 
 logger = logging.getLogger(__name__)
 
 _CREATE_ATTEMPTS = 50
 _PAUSE_SECONDS = 0.2
+_BAD_REQUEST, _CONFLICT = 400, 409
 # Airflow leaves a task that is stopped five seconds; a container gets most of them to end by itself.
 STOP_SECONDS = 3.0
 
@@ -79,6 +80,7 @@ def run_container(
         tail_characters: how much of the end of each output is kept.
 
     Raises:
+        UserError: the engine says that the container cannot be, e.g. with so little memory.
         EngineError: the engine refuses the container or is lost; how the component itself ended is in the result.
     """
     log = ContainerLog(one_by_one(on_line), redactor, tail_characters)
@@ -110,6 +112,7 @@ def start_container(engine: Engine, spec: ContainerSpec, log: ContainerLog, *, l
         listen: also to what it writes, from its first byte; whoever asks for that has to watch the container.
 
     Raises:
+        UserError: the engine says that the container cannot be, e.g. with so little memory.
         EngineError: the engine refuses it or is lost.
     """
     network = ensure_network(engine, spec.network)
@@ -230,10 +233,17 @@ def _create(engine: Engine, spec: ContainerSpec, network: str) -> str:
                 created = engine.client.create_container_from_config(config, spec.name)  # type: ignore[no-untyped-call]
                 return str(created["Id"])
             except APIError as error:
-                if error.status_code != 409 or attempt == _CREATE_ATTEMPTS - 1:
+                if error.status_code == _BAD_REQUEST and not _is_about_folders(error):
+                    raise UserError(f"The engine refuses the container {spec.name}: {explanation(error)}") from None
+                if error.status_code != _CONFLICT or attempt == _CREATE_ATTEMPTS - 1:
                     raise
                 _remove_stale(engine, spec.name)
     raise AssertionError("unreachable")
+
+
+def _is_about_folders(error: Exception) -> bool:
+    """Whether the engine does not see a folder of the run: nothing that whoever wrote the component could mend."""
+    return "mount" in explanation(error)
 
 
 def _start(engine: Engine, spec: ContainerSpec, container_id: str, log: ContainerLog) -> ContainerOutcome | None:

@@ -20,7 +20,9 @@ from docker_runner.job.request import JobRequest
 from docker_runner.job.resolution import processor_problems, replaced, stages_of
 from docker_runner.job.secret_checks import cipher_problems, known_keys, unsealed_notes
 from docker_runner.job.source import Source, guard_branch, guard_configuration
+from docker_runner.misplaced_keys import misplaced_keys
 from docker_runner.oauth import StoredCredentials, is_broker
+from docker_runner.positions import line_of
 from docker_runner.project.code_links import target_component
 from docker_runner.project.component import Component, ComponentRegistry, StackRegistry
 from docker_runner.project.configuration import Project, Row
@@ -115,7 +117,11 @@ def check_component(registry: ComponentRegistry, component_id: str, *, settings:
     found = _Findings()
     file = registry.folder / f"{component_id}.json"
     with found.collecting():
-        found.add(*problems(read_json(file), "component", file=file))
+        document = read_json(file)
+        found.add(*problems(document, "component", file=file))
+        for place, meant in misplaced_keys(document, "component"):
+            problem = f"The key is not known here and has no effect; did you mean {meant}?"
+            found.note(ConfigurationError(problem, file=file, key=place, line=line_of(file, place)))
     if not found.all:
         with found.collecting():
             _check_secrets_of(registry.get(component_id), found, file=file, settings=settings)

@@ -16,7 +16,7 @@ import pytest
 from docker_runner.engine.client import Engine
 from docker_runner.engine.containers import ContainerSpec, Stream, remove_containers, run_container
 from docker_runner.engine.redaction import Redactor
-from docker_runner.errors import EngineError
+from docker_runner.errors import EngineError, UserError
 
 pytestmark = pytest.mark.engine
 
@@ -259,6 +259,11 @@ def test_an_image_whose_program_cannot_be_run_says_so(
 def test_a_folder_that_the_engine_does_not_see_is_named(run: Run, spec: MakeSpec) -> None:
     with pytest.raises(EngineError, match="/nowhere/data"):
         run("", data="/nowhere/data")
+
+
+def test_what_the_engine_calls_impossible_is_the_users_to_mend(run: Run) -> None:
+    with pytest.raises(UserError, match=r"The engine refuses the container .*memory"):
+        run("", memory_bytes=1_000_000)
 
 
 def test_an_image_that_is_not_there_is_named(run: Run) -> None:

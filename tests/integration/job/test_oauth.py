@@ -71,6 +71,7 @@ def test_an_action_gets_them_too(installation: Installation) -> None:
 
 @pytest.mark.rules("AU-3")
 def test_credentials_of_another_component_are_not_found(installation: Installation) -> None:
+    installation.component("another.component")
     store(installation, component="another.component")
     installation.script("main", "print('has run')", authorization={"oauth_api": {"id": "7"}})
     with pytest.raises(ConfigurationError, match=r"test\.script/main: authorization\.oauth_api\.id: .*oauth add"):

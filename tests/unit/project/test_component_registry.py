@@ -35,6 +35,7 @@ def test_an_unknown_component_is_named_with_similar_ones(built: ProjectBuilder, 
     [
         ({"memory": "256"}, "data.memory", "a number followed by m or g, e.g. 256m"),
         ({"memory": "0m"}, "data.memory", "a number followed by m or g"),
+        ({"memory": "999999999999g"}, "data.memory", "at most 999999g"),
         ({"network": "host"}, "data.network", "Must be one of 'none', 'bridge', 'no-internet'"),
         ({"definition": {"type": "dockerhub"}}, "data.definition", "The key 'uri' is missing."),
         ({"definition": {"type": "podman", "uri": "x"}}, "data.definition.type", "Must be one of 'dockerhub'"),
