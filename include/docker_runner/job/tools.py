@@ -101,10 +101,12 @@ class Tools:
         return self.connect()
 
     def close(self) -> None:
-        """Give the connection to the engine back, if there is one; for processes that live longer than their work."""
-        engine = self.__dict__.pop("engine", None)
-        if engine is not None:
-            engine.close()
+        """Give back what is open, engine and Storage; for processes that live longer than their work."""
+        self._permitted = None
+        for name in ("engine", "_whole_storage"):
+            opened = self.__dict__.pop(name, None)
+            if opened is not None:
+                opened.close()
 
     @cached_property
     def encryptor(self) -> Encryptor:

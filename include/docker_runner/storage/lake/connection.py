@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, TypeVar
 
 from docker_runner.errors import StorageError, UserError
@@ -17,6 +18,7 @@ from docker_runner.storage.lake.attempts import attempts
 from docker_runner.storage.lake.location import Location
 from docker_runner.storage.lake.object_storage import ObjectStorage, hide_secrets
 from docker_runner.storage.lake.scratch import Scratch, remove_abandoned
+from docker_runner.storage.lake.unwritable import readable_copy
 
 if TYPE_CHECKING:
     import duckdb
@@ -32,22 +34,39 @@ class Connection:
     """An open lake: run statements with :meth:`run`, write inside :meth:`writing`."""
 
     def __init__(self, location: Location) -> None:
-        self.location = location
-        self.scratch = Scratch(location)
+        self._copy: TemporaryDirectory[str] | None = None
         try:
             if isinstance(location.data, ObjectStorage):
                 location.data.check()
             if not location.catalog.exists():
                 _create(location)
+            try:
+                self._open(location)
+            except (OSError, _duckdb_error()):
+                found = readable_copy(location)
+                if found is None:
+                    raise
+                copied, self._copy = found
+                self._open(copied)
+        except (OSError, _duckdb_error()) as error:
+            problem = hide_secrets(f"The Storage at {location.catalog} cannot be opened: {error}")
+            raise StorageError(problem) from None
+
+    @property
+    def is_copy(self) -> bool:
+        """Whether a copy of the catalogue is read, which is there until :meth:`close`."""
+        return self._copy is not None
+
+    def _open(self, location: Location) -> None:
+        self.location = location
+        self.scratch = Scratch(location)
+        try:
             self._duckdb = _connect(location, self.scratch)
             self._duckdb.execute(location.attach_statement())
             self._complete()
-        except BaseException as error:
+        except BaseException:
             self.scratch.remove()
-            if not isinstance(error, (OSError, _duckdb_error())):
-                raise
-            problem = hide_secrets(f"The Storage at {location.catalog} cannot be opened: {error}")
-            raise StorageError(problem) from None
+            raise
 
     def _complete(self) -> None:
         """See that the lake's data is where the URI says, and make the tables that an earlier version did not have."""
@@ -170,27 +189,31 @@ class Connection:
         """Close the lake and remove the working folder."""
         self._duckdb.close()
         self.scratch.remove()
+        if self._copy:
+            self._copy.cleanup()
 
 
 @contextmanager
-def open_read_only(location: Location) -> Iterator[tuple[duckdb.DuckDBPyConnection, Path]]:
-    """A lake that is there already, to read from; and the folder for what DuckDB cannot keep in memory.
+def open_read_only(location: Location) -> Iterator[tuple[duckdb.DuckDBPyConnection, Location, Path]]:
+    """A lake to read from, where it is read, and the folder for what DuckDB cannot keep in memory.
+
+    Where it is read may be a copy of its catalogue.
 
     Raises:
         StorageError: it cannot be opened.
     """
-    Connection(location).close()  # makes, completes and checks it
-    scratch = Scratch(location)
-    try:
+    with ExitStack() as stack:
+        first = Connection(location)  # makes, completes and checks it
+        stack.callback(first.close)
+        location = first.location
+        if not first.is_copy:
+            stack.close()
+        scratch = Scratch(location)
+        stack.callback(scratch.remove)
         with storage_errors():
-            connection = _connect(location, scratch)
+            connection = stack.enter_context(_connect(location, scratch))
             connection.execute(location.attach_statement(read_only=True))
-        try:
-            yield connection, scratch.spill
-        finally:
-            connection.close()
-    finally:
-        scratch.remove()
+        yield connection, location, scratch.spill
 
 
 @contextmanager

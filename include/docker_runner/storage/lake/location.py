@@ -76,7 +76,7 @@ class Location:
         """Files that the catalogue consists of, if it does."""
         if not isinstance(self.catalog, SqliteCatalog):
             return []
-        return [f"{self.catalog}{suffix}" for suffix in ("", "-wal", "-shm", "-journal")]
+        return [f"{self.catalog.path}{suffix}" for suffix in ("", "-wal", "-shm", "-journal")]
 
     def attach_statement(self, address: str | None = None, *, read_only: bool = False) -> str:
         """SQL that attaches the lake.

@@ -52,8 +52,8 @@ def query(location: Location, statement: str, *, as_json: bool = False) -> Itera
     Raises:
         UserError: the statement is wrong, in DuckDB's words, or does something else than to read the lake.
     """
-    with open_read_only(location) as (connection, spill):
-        _close_up(connection, location, spill)
+    with open_read_only(location) as (connection, readable, spill):
+        _close_up(connection, readable, spill)
         with _user_errors():
             text = _checked(connection, statement)
             columns = tuple(connection.sql(text).columns)

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import atexit
+import os
 import shutil
 import uuid
+import weakref
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from docker_runner.storage.lake.location import Location
 
+if TYPE_CHECKING:
+    from filelock import FileLock
+
 
 class Scratch:
-    """A folder of one open lake. It exists from its first use until :meth:`remove`, which its owner has to call.
+    """A folder of one open lake. It exists from its first use until :meth:`remove`, which its owner should call.
 
     A locked file beside the folder shows that its owner lives: the kernel takes the lock away from a killed process.
     """
@@ -20,6 +27,8 @@ class Scratch:
 
         self.folder = location.scratch / uuid.uuid4().hex
         self._lock = FileLock(self.folder.with_suffix(".lock"), thread_local=False)
+        # Whoever forgets a lake, or ends with one that is open, leaves nothing behind.
+        self._removal = weakref.finalize(self, _remove, self.folder, self._lock, os.getpid())
 
     @property
     def spill(self) -> Path:
@@ -37,6 +46,8 @@ class Scratch:
         if not self._lock.is_locked:
             self.folder.parent.mkdir(parents=True, exist_ok=True)
             self._lock.acquire()
+            # By itself too: Airflow clears what was to be done at a process's end when it forks, not what comes after.
+            atexit.register(self._removal)
 
     def clear(self) -> None:
         """Remove the files in the folder."""
@@ -44,10 +55,18 @@ class Scratch:
 
     def remove(self) -> None:
         """Remove the folder."""
-        self.clear()
-        if self._lock.is_locked:
-            Path(self._lock.lock_file).unlink(missing_ok=True)
-            self._lock.release()
+        self._removal()
+        atexit.unregister(self._removal)
+
+
+def _remove(folder: Path, lock: FileLock, owner: int) -> None:
+    if os.getpid() != owner:
+        return  # a process that its owner has forked off
+    for path in (folder, folder.with_suffix(".spill")):
+        shutil.rmtree(path, ignore_errors=True)
+    if lock.is_locked:
+        Path(lock.lock_file).unlink(missing_ok=True)
+        lock.release()
 
 
 def remove_abandoned(location: Location) -> None:
