@@ -23,6 +23,7 @@ from docker_runner.interface.data_folder import EXTENSIONS, DataFolder
 from docker_runner.job.event_log import store_left_events
 from docker_runner.job.own_containers import OwnContainer, own_containers
 from docker_runner.job.run import at_rest, is_running
+from docker_runner.job.supervision import RunRecord
 from docker_runner.job.tools import Tools
 from docker_runner.job.workspace import Workspace, remove_tree
 
@@ -221,6 +222,9 @@ def _remove_secrets(tools: Tools, folder: Path, judge: _Judge, *, dry_run: bool)
     with _at_rest(tools, folder, judge.needs_no_secrets) as is_at_rest:
         if is_at_rest and not dry_run:
             for one in data:
+                if one.secret_files():
+                    # Without the new state that it left, whoever takes up the run again must run the container again.
+                    RunRecord.forget(one.root.parent)
                 one.remove_secrets()
         return is_at_rest
 

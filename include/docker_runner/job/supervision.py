@@ -111,6 +111,11 @@ class RunRecord:
         known = {"artifacts": tuple(content["artifacts"]), "position": LogPosition(**content["position"])}
         return cls(**{**content, **known})
 
+    @classmethod
+    def forget(cls, folder: Path) -> None:
+        """Let no later attempt take the results of the container that has ended in a stage's folder."""
+        (folder / _RECORD).unlink(missing_ok=True)
+
     def write(self, folder: Path) -> None:
         """Keep it; a folder that is gone stays away."""
         if folder.is_dir():

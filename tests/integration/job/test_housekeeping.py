@@ -22,6 +22,7 @@ from docker_runner.engine.container_spec import LABEL_PREFIX, OWNER, OWNER_LABEL
 from docker_runner.errors import UserError
 from docker_runner.job.housekeeping import Limits, clean, period
 from docker_runner.job.steps import clean_up, create_workspace
+from docker_runner.job.supervision import RunRecord
 from docker_runner.job.workspace import Workspace
 
 pytestmark = pytest.mark.engine
@@ -116,9 +117,13 @@ def test_what_stirred_a_short_while_ago_stays(installation: Installation) -> Non
 
 def test_secrets_of_a_run_of_airflow_go_as_soon_as_airflow_says_that_it_has_ended(installation: Installation) -> None:
     with begun(installation, "ended") as workspace:
+        stage = workspace.row("").stage(0)
+        RunRecord("series").write(stage)
         for state, left in ((None, 3), (True, 3), (False, 0)):
             assert clean(installation.tools(), WEEK, is_alive=lambda _, state=state: state).workspaces == []  # type: ignore[misc]
             assert len(secrets(installation)) == left
+            # A container whose new state is gone is run again when somebody clears its task.
+            assert (RunRecord.read(stage) is None) == (left == 0)
         assert workspace.folder.exists()
 
 
