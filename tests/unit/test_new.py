@@ -209,6 +209,37 @@ def test_a_component_that_cannot_be_is_refused(
     assert files(built.folder) == before
 
 
+def test_a_component_or_configuration_that_cannot_be_written_whole_is_not_there_at_all(
+    built: ProjectBuilder, command: Command
+) -> None:
+    """The system refuses to let a file grow, as a full disk does; then to let the process live."""
+    manifest(built)
+    before = files(built.folder)
+    program = (
+        "import resource, signal, sys; from docker_runner.cli import main; import docker_runner.scaffold.components\n"
+        "import docker_runner.scaffold.configurations, docker_runner.project.configuration\n"
+        "sys.dont_write_bytecode = True\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN if sys.argv.pop(1) == 'full' else signal.SIG_DFL)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv.pop(1)),) * 2); main()"
+    )
+    component = ["component", "my.first", "--no-build"]
+    for how, size, new in (
+        ("full", "300", component),
+        ("full", "1", ["configuration", "vendor.ex-foo/main"]),
+        ("killed", "600", component),
+    ):
+        done = subprocess.run(
+            [sys.executable, "-c", program, how, size, "new", *new], capture_output=True, text=True, check=False
+        )
+        if how == "full":
+            assert (done.returncode, "File too large" in done.stderr) == (2, True), done.stderr
+            assert files(built.folder) == before
+        else:
+            assert done.returncode < 0
+    assert command("new", "component", "my.first", "--no-build").exit_code == 0
+    assert command("new", "configuration", "vendor.ex-foo/main").exit_code == 0
+
+
 def test_without_an_engine_the_files_are_written_and_the_way_on_is_told(
     built: ProjectBuilder, command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,12 +12,15 @@
 from __future__ import annotations
 
 import re
+import shutil
 import string
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from docker_runner.errors import UserError
+from docker_runner.written_whole import written_file, written_folder
 
 if TYPE_CHECKING:
     from docker_runner.engine.client import Engine
@@ -26,6 +29,7 @@ TYPES = ("extractor", "writer", "application", "transformation", "processor", "o
 _ID = re.compile(r"[a-z0-9]+([._-][a-z0-9]+)*")
 _TITLE = re.compile(r"""[^"'\\\x00-\x1f{}$]+""")
 _TEMPLATE = ".template"
+_DEFINITION = Path("definition.json")
 # What of their work is outside of the machine.
 _TALKS = ("extractor", "writer")
 _BUILD_LINES = 15
@@ -89,7 +93,7 @@ class NewComponent:
                 raise UserError(f"{path} is there already: choose another id, or remove it.")
 
     def write(self) -> list[Path]:
-        """Write all its files.
+        """Write all its files, or none.
 
         Returns:
             The files, the definition first.
@@ -98,22 +102,35 @@ class NewComponent:
             UserError: as of :meth:`check`.
         """
         self.check()
+        definition, files = self._texts()
+        for folder in (self.components, self.images):
+            folder.mkdir(parents=True, exist_ok=True)
+        with ExitStack() as undo:
+            with written_file(self.definition) as part:
+                part.write_text(definition, encoding="utf-8")
+                with written_folder(self.folder) as folder:
+                    for name, text in files.items():
+                        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                        (folder / name).write_text(text, encoding="utf-8")
+                undo.callback(shutil.rmtree, self.folder, ignore_errors=True)
+            undo.pop_all()
+        return [self.definition, *(self.folder / name for name in files)]
+
+    def _texts(self) -> tuple[str, dict[Path, str]]:
+        """The definition, and the files of the image's folder by their place in it."""
         kind = "processor" if self.type == "processor" else "component"
         templates = Path(__file__).parent / "templates" / kind
-        written = [self.definition]
+        definition, files = "", {}
         for template in sorted(path for path in templates.rglob("*") if path.is_file()):
-            target = self.folder / template.relative_to(templates)
+            place = template.relative_to(templates)
             text = template.read_text(encoding="utf-8")
-            if template.name == f"definition.json{_TEMPLATE}":
-                target = self.definition
-            else:
-                written.append(target.with_name(target.name.removesuffix(_TEMPLATE)))
             if template.suffix == _TEMPLATE:
-                target = target.with_name(target.name.removesuffix(_TEMPLATE))
-                text = self._filled(text)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_text(text, encoding="utf-8")
-        return written
+                place, text = place.with_suffix(""), self._filled(text)
+            if place == _DEFINITION:
+                definition = text
+            else:
+                files[place] = text
+        return definition, files
 
     def _filled(self, text: str) -> str:
         network = "bridge" if self.type in _TALKS else "none"

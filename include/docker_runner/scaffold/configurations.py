@@ -16,6 +16,7 @@ from docker_runner.errors import UserError
 from docker_runner.project.configuration import Project
 from docker_runner.project.entries import FLOW_COMPONENTS
 from docker_runner.replacing import replace_text
+from docker_runner.written_whole import written_folder
 
 _ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 _MANIFEST = Path(".keboola") / "manifest.json"
@@ -71,10 +72,13 @@ class NewConfiguration:
             row: _filled(naming.get("configRow", _ROW_PATH), {"config_row_id": row, "config_row_name": path_name(row)})
             for row in self.rows
         }
-        try:
-            _write_folder(folder, self.content, name=self.name)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with written_folder(folder) as part:
+            _write_files(part, self.content, name=self.name)
             for row, row_path in row_paths.items():
-                _write_folder(folder / row_path, {}, name=row)
+                (part / row_path).mkdir(parents=True)
+                _write_files(part / row_path, {}, name=row)
+        try:
             self._add_to_manifest(path, row_paths)
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
@@ -134,8 +138,7 @@ def _filled(template: str, names: Mapping[str, str]) -> str:
     return _PLACEHOLDER.sub(lambda match: names.get(match[1], ""), template)
 
 
-def _write_folder(folder: Path, content: Mapping[str, Any], *, name: str) -> None:
-    folder.mkdir(parents=True)
+def _write_files(folder: Path, content: Mapping[str, Any], *, name: str) -> None:
     for file, document in (("config.json", content), ("meta.json", {"name": name, "isDisabled": False})):
         (folder / file).write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     (folder / "description.md").write_text("", encoding="utf-8")
