@@ -65,7 +65,7 @@ def show_history(
                 "; ".join(change.what),
                 "" if change.rows is None else str(change.rows),
                 "" if change.more is None else f"{change.more:+d}",
-                change.commit,
+                change.by,
             )
             for change in changes[:limit]
         ),

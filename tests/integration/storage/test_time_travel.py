@@ -10,7 +10,7 @@ import pytest
 from tests.integration.storage.lake_files import read_csv
 
 from docker_runner.errors import NotFoundError, UserError
-from docker_runner.storage.base import BaseType, ColumnType, LoadedTable, MetadataItem
+from docker_runner.storage.base import BaseType, ColumnType, Commit, LoadedTable, MetadataItem, TableLoad
 from docker_runner.storage.lake.lake import Lake
 from docker_runner.storage.lake.sql import CATALOG
 
@@ -20,19 +20,23 @@ ID = "in.c-main.t"
 TYPES = {"id": ColumnType(BaseType.INTEGER, nullable=False), "v": ColumnType(BaseType.STRING)}
 
 
-def test_the_history_says_what_each_commit_did_and_which_it_was(lake: Lake, load: Load) -> None:
-    load("id,v\n1,a\n2,b\n", primary_key=("id",), metadata=(MetadataItem("k", "1", "user"),))
-    load("id,v\n2,c\n3,d\n", incremental=True)
+def test_the_history_says_what_each_commit_did_and_which_run_it_was(lake: Lake, load: Load, tmp_path: Path) -> None:
+    said = {"metadata": (MetadataItem("k", "1", "user"),), "column_metadata": {"v": (MetadataItem("k", "1", "user"),)}}
+    load("id,v\n1,a\n2,b\n", primary_key=("id",), **said)
+    (tmp_path / "run.csv").write_text("id,v\n2,c\n3,d\n")
+    # What is said again is the same, only later.
+    again = TableLoad(ID, tmp_path / "run.csv", incremental=True, **said)  # type: ignore[arg-type]
+    lake.commit(Commit("b2e577a61c75", (again,), run="cli-20260131T100000"))
     load("id,v,w\n9,9,9\n", "in.c-main.other")
     load("id,v,w\n4,e,f\n", incremental=True, metadata=(MetadataItem("k", "2", "user"),))
     load("id,v,w\n4,e,f\n", primary_key=())
     lake.drop_table(ID)
     changes = lake.history(ID)
-    assert [(change.what, change.rows, change.more, change.commit) for change in changes] == [
+    assert [(change.what, change.rows, change.more, change.by) for change in changes] == [
         (("dropped",), None, None, ""),
-        (("1 rows loaded", "primary key: id -> none"), 1, -3, "load4"),
-        (("1 rows loaded", "columns: id, v -> id, v, w", "metadata changed"), 4, 1, "load3"),
-        (("2 rows loaded",), 3, 1, "load1"),
+        (("1 rows loaded", "primary key: id -> none"), 1, -3, "load3"),
+        (("1 rows loaded", "columns: id, v -> id, v, w", "metadata changed"), 4, 1, "load2"),
+        (("2 rows loaded",), 3, 1, "cli-20260131T100000"),
         (("created",), 2, 2, "load0"),
     ]
     assert [change.snapshot for change in changes] == sorted((change.snapshot for change in changes), reverse=True)
@@ -67,7 +71,7 @@ def test_a_table_comes_back_as_it_was_and_goes_on_from_there(
     assert rows(changed_since=broken.last_import_date) == [["1", "a"], ["2", "b"]]
     restoring = lake.history(ID)[0]
     assert restoring.what[0] == f"restored from snapshot {good.snapshot}"
-    assert restoring.commit.startswith("restore-")
+    assert restoring.by.startswith("restore-")
     load("id,v\n2,z\n", incremental=True)
     assert rows() == [["1", "a"], ["2", "z"]]
     lake.restore(ID, restoring.snapshot - 1)

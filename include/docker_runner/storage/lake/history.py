@@ -26,7 +26,7 @@ class Change:
         what: what it did, in words.
         rows: rows of the table after it; None when the table was dropped.
         more: by how many rows the table had more than before; None when that is not known.
-        commit: keys of the commit: the run, configuration and row that wrote, or a command.
+        by: the run that wrote, as its log and its events name it, else the key of the commit, e.g. of a command.
     """
 
     snapshot: int
@@ -34,7 +34,7 @@ class Change:
     what: tuple[str, ...]
     rows: int | None
     more: int | None
-    commit: str
+    by: str
 
 
 def history(run: Run, table_id: str) -> list[Change]:
@@ -65,7 +65,8 @@ def history(run: Run, table_id: str) -> list[Change]:
         known = before is not None or snapshot > first
         more = rows - int(before["rows"] if before else 0) if rows is not None and known else None
         what = tuple(_differences(table_id, before, after, [document for _, document in made]))
-        changes.append(Change(snapshot, times[snapshot], what, rows, more, ", ".join(key for key, _ in made)))
+        by = ", ".join(dict.fromkeys(document.get("run") or key for key, document in made))
+        changes.append(Change(snapshot, times[snapshot], what, rows, more, by))
         before = after
     return changes[::-1]
 
@@ -162,6 +163,16 @@ def _differences(
     kept = [name for name in after["columns"] if name in before["columns"]]
     if any(before["types"].get(name) != after["types"].get(name) for name in kept):
         words.append("types changed")
-    if any(before[name] != after[name] for name in ("metadata", "column_metadata")):
+    if _told(before) != _told(after):
         words.append("metadata changed")
     return words or ["changed"]
+
+
+def _told(table: Mapping[str, Any]) -> dict[str, set[tuple[str, str, str]]]:
+    """What the metadata of a table and of its columns say, whenever that was said."""
+    items = {"": table["metadata"], **table["column_metadata"]}
+    return {
+        where: {(item["provider"], item["key"], item["value"]) for item in said}
+        for where, said in items.items()
+        if said
+    }
