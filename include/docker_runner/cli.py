@@ -16,6 +16,7 @@ from docker_runner import new_commands, project_commands, secret_commands, stora
 from docker_runner.arguments import ids_of_run, name_and_value
 from docker_runner.errors import ConfigurationError, RunnerError, UserError
 from docker_runner.settings import Settings
+from docker_runner.terminal_text import PrintableFormatter, printable
 
 if TYPE_CHECKING:
     from docker_runner.encryption import Scope
@@ -40,11 +41,11 @@ def main() -> None:
     try:
         app()
     except RunnerError as error:
-        print(f"Error: {error}", file=sys.stderr)
+        print(f"Error: {printable(str(error))}", file=sys.stderr)
         raise SystemExit(USER_ERROR if isinstance(error, UserError) else APPLICATION_ERROR) from None
     except OSError as error:
         # A full disk, a folder of another user: the system's own words name the file.
-        print(f"Error: {error}", file=sys.stderr)
+        print(f"Error: {printable(str(error))}", file=sys.stderr)
         raise SystemExit(APPLICATION_ERROR) from None
 
 
@@ -253,7 +254,7 @@ def _log() -> logging.Logger:
     log = logging.getLogger("docker_runner")
     if not log.handlers:
         handler = logging.StreamHandler(sys.stderr)
-        handler.setFormatter(logging.Formatter("  %(message)s"))
+        handler.setFormatter(PrintableFormatter("  %(message)s"))
         log.addHandler(handler)
         log.setLevel(logging.INFO)
         log.propagate = False
@@ -269,7 +270,7 @@ def _report_output(manifest: dict[str, Any]) -> None:
     for table in manifest.get("tables", []):
         print(f"{table['id']}: {table['rows']} rows loaded, {table['table_rows']} in all")
     for file in manifest.get("files", []):
-        print(f"file {file['id']}: {file['name']}, {file['bytes']} bytes")
+        print(f"file {file['id']}: {printable(file['name'])}, {file['bytes']} bytes")
     for name, value in manifest.get("variables", {}).items():
         print(f"variable {name}: {json.dumps(value, ensure_ascii=False)}")
 

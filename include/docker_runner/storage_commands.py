@@ -33,6 +33,7 @@ from docker_runner.storage.base import (
     TableLoad,
     Where,
 )
+from docker_runner.terminal_text import printable
 
 app = typer.Typer(help="Look into the Storage, bring tables and files in and take them out.", no_args_is_help=True)
 app.add_typer(storage_token_commands.app, name="token")
@@ -66,7 +67,7 @@ def import_table(
     with closing(_open()) as storage:
         (loaded,) = storage.commit(Commit(key=f"import-{uuid.uuid4().hex}", tables=(load,))).tables
     for warning in loaded.warnings:
-        print(f"Warning: {warning}", file=sys.stderr)
+        print(f"Warning: {printable(warning)}", file=sys.stderr)
     print(f"{loaded.table_id}: {loaded.rows} rows loaded, {loaded.table_rows} rows in the table.")
 
 
@@ -166,7 +167,7 @@ def upload_file(
     upload = FileUpload(source, name or source.name, tags=tuple(tag or ()), is_permanent=permanent)
     with closing(_open()) as storage:
         (file,) = storage.commit(Commit(key=f"upload-{uuid.uuid4().hex}", files=(upload,))).files
-    print(f"Stored {file.name} as file {file.id}, {file.size_bytes} bytes, {_age(file)}.")
+    print(f"Stored {printable(file.name)} as file {file.id}, {file.size_bytes} bytes, {_age(file)}.")
 
 
 @app.command("files")
@@ -200,7 +201,7 @@ def download_file(
         if target.is_dir() and found and not found[0].is_sliced:
             target /= found[0].name
         file = storage.download_file(file_id, target)
-    print(f"{file.name}: {file.size_bytes} bytes written to {target}.")
+    print(f"{printable(file.name)}: {file.size_bytes} bytes written to {target}.")
 
 
 @app.command("drop")
@@ -219,7 +220,7 @@ def delete_file(
     storage_token_commands.refuse_unless_manager("delete files")
     with storage_time_commands.open_lake() as lake:
         file = lake.delete_file(file_id)
-    print(f"Deleted {file.name}, file {file.id}.")
+    print(f"Deleted {printable(file.name)}, file {file.id}.")
 
 
 @app.command("maintain")
@@ -332,11 +333,11 @@ def print_table(
     from rich.table import Table as RichTable
     from rich.text import Text
 
-    columns = (Column(Text(name), overflow=overflow, no_wrap=overflow == "ellipsis") for name in header)
+    columns = (Column(Text(printable(name)), overflow=overflow, no_wrap=overflow == "ellipsis") for name in header)
     shown = RichTable(*columns, show_header=header_shown, box=SIMPLE_HEAD, pad_edge=False)
     for record in records:
         # Text: what stands in square brackets is data here, not markup.
-        shown.add_row(*(Text(value) for value in record))
+        shown.add_row(*(Text(printable(value)) for value in record))
     console = Console()
     # A file or a pipe has no edge where lines would have to end.
     (console if console.is_terminal else Console(width=_WIDTH_OF_A_PIPE)).print(shown)

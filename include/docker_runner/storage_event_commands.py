@@ -13,6 +13,7 @@ from docker_runner.mapping.moments import moment
 from docker_runner.settings import Settings
 from docker_runner.storage import open_ledger, permitted_ledger
 from docker_runner.storage.events import Event, EventQuery, EventType
+from docker_runner.terminal_text import printable
 
 
 def list_events(
@@ -54,5 +55,5 @@ def _line(event: Event) -> str:
     source = event.source
     where = "/".join(part for part in (source.component_id, source.config_id, source.row_id) if part)
     took = f" ({event.seconds:.1f} s)" if event.seconds is not None else ""
-    text = event.message.replace("\n", "\n    ")
+    text = printable(event.message).replace("\n", "\n    ")
     return f"{event.created:%Y-%m-%d %H:%M:%S}  {event.type.value:<7}  {where}  {text}{took}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -52,6 +53,36 @@ def test_a_table_is_imported_listed_shown_and_exported(orders: Path, tmp_path: P
 def test_values_are_shown_as_they_are(orders: Path) -> None:
     run("import", "in.c-main.t", orders)
     assert "[b]5[/b]" in run("show", "in.c-main.t")
+
+
+def test_what_stands_in_tables_and_names_does_nothing_to_the_terminal(orders: Path) -> None:
+    orders.write_text("id,v\n1,\x1b]0;mine\x07\n")
+    run("import", "in.c-main.t", orders)
+    uploaded = run("upload", orders, "--name", "a\x1b[2Jb", "--tag", "\x1b]0;tag\x07")
+    shown = [run("show", "in.c-main.t"), run("sql", 'select * from "in.c-main".t'), run("files"), uploaded]
+    assert all(r"\x1b" in text and "\x1b" not in text for text in shown)
+
+
+def test_json_has_null_for_what_it_has_no_number_for(orders: Path) -> None:
+    numbers = (
+        "'nan'::double a, '-inf'::float b, ['inf'::double, 1.10] c, 'NaN, \"-Infinity\" \\' d, {'inf': 'nan'::double} e"
+    )
+    line = run("sql", f"select {numbers}", "--json")
+    assert json.loads(line, parse_constant=pytest.fail) == {
+        "a": None,
+        "b": None,
+        "c": [None, 1.1],
+        "d": 'NaN, "-Infinity" \\',
+        "e": {"inf": None},
+    }
+
+
+def test_names_that_are_too_long_and_empty_tags_are_refused(orders: Path) -> None:
+    with pytest.raises(UserError, match="at most 255 bytes"):
+        run("upload", orders, "--name", "é" * 128)
+    with pytest.raises(UserError, match="A tag must not be empty"):
+        run("upload", orders, "--tag", "")
+    assert "as file 1," in run("upload", orders, "--name", "é" * 127)
 
 
 def test_an_incremental_import_adds_rows(orders: Path) -> None:

@@ -22,6 +22,7 @@ MAX_AGE_DAYS = 15
 """Age at which files that are not permanent may be removed (OF-5)."""
 
 _CHUNK_BYTES = 8 << 20
+_LONGEST_NAME_BYTES = 255
 _MAX_PARTS = 9000  # object storage takes 10,000
 
 
@@ -83,10 +84,14 @@ def store(contents: Contents, upload: FileUpload) -> StoredContent:
     """Copy a file, or a folder of slices, to where contents are kept.
 
     Raises:
-        UserError: the source does not exist or is no regular file, or the name cannot be a file's name.
+        UserError: the source does not exist or is no regular file, the name cannot be a file's name, or a tag is empty.
     """
     if not upload.name or "/" in upload.name or "\0" in upload.name or upload.name in (".", ".."):
         raise UserError(f"{upload.name!r} cannot be the name of a file.")
+    if len(upload.name.encode("utf-8", "surrogatepass")) > _LONGEST_NAME_BYTES:
+        raise UserError(f"The name of a file has at most {_LONGEST_NAME_BYTES} bytes: {upload.name[:40]}… is longer.")
+    if "" in upload.tags:
+        raise UserError("A tag must not be empty.")
     sources = source_files(upload.source)
     sliced = upload.source.is_dir()
     key = uuid.uuid4().hex

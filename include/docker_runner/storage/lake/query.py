@@ -8,6 +8,7 @@ of this can be switched off again, because the settings are locked.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     import duckdb
 
 _ROWS_AT_ONCE = 1000
+_TEXTS_AND_NO_NUMBERS = re.compile(r'"(?:[^"\\]|\\.)*"|-?(?:nan|infinity|inf)', re.IGNORECASE)
 _OF_THE_LAKE = ("snapshots", "table_info", "current_snapshot", "table_changes", "table_insertions", "table_deletions")
 _TABLE_FUNCTIONS = {
     *("range", "generate_series", "unnest", "repeat", "repeat_row", "summary", "pragma_table_info"),
@@ -47,7 +49,7 @@ def query(location: Location, statement: str, *, as_json: bool = False) -> Itera
     Args:
         location: the lake.
         statement: one SELECT.
-        as_json: give each row as one text, a JSON object.
+        as_json: give each row as one text, a JSON object; NaN and infinity, which JSON does not have, are null.
 
     Raises:
         UserError: the statement is wrong, in DuckDB's words, or does something else than to read the lake.
@@ -59,7 +61,13 @@ def query(location: Location, statement: str, *, as_json: bool = False) -> Itera
             columns = tuple(connection.sql(text).columns)
             shown = f"to_json(q) FROM ({text}\n) AS q" if as_json else f"COLUMNS(*)::VARCHAR FROM ({text}\n)"
             connection.execute(f"SELECT {shown}")
-        yield Result(columns, _rows(connection))
+        rows = _rows(connection)
+        yield Result(columns, ((_valid_json(str(line)),) for (line,) in rows) if as_json else rows)
+
+
+def _valid_json(line: str) -> str:
+    """DuckDB's JSON with null for what JSON has no number for, NaN and infinity."""
+    return _TEXTS_AND_NO_NUMBERS.sub(lambda match: match[0] if match[0].startswith('"') else "null", line)
 
 
 def _rows(connection: duckdb.DuckDBPyConnection) -> Iterator[tuple[str | None, ...]]:
