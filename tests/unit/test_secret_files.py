@@ -92,7 +92,8 @@ def test_a_file_that_root_encrypts_stays_its_owners(tmp_path: Path) -> None:
     file = write(tmp_path / "a.json", "{}")
     os.chown(file, 1234, 4321)
     file.chmod(0o600)
-    replace_text(file, "[]")
+    replace_text(linked(tmp_path / "links/a.json", file), "[]")
+    assert (tmp_path / "links/a.json").is_symlink()
     status = file.stat()
     assert (file.read_text(), status.st_uid, status.st_gid, status.st_mode & 0o777) == ("[]", 1234, 4321, 0o600)
 
@@ -135,7 +136,7 @@ def test_older_keys_are_not_called_needless_while_a_cipher_was_left(
     built: ProjectBuilder, command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     own = command("encrypt", "--component", "vendor.ex-foo", "--value", input="x").stdout.strip()
-    escaped = built.configuration('{"#a": "' + own.replace("::", "\\u003a\\u003a") + '"}')
+    escaped = built.configuration('\ufeff{"#a": "' + own.replace("::", "\\u003a\\u003a") + '"}')
     key = StateKey("vendor.ex-foo", "main")
     with open_storage(Settings.from_environment().storage) as storage:
         storage.commit(Commit(key="1", state={key: {"component": {"#t": "KBC::ProjectSecure::gAAAAABfromElsewhere"}}}))
