@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from docker_runner.documents import replace_secrets, walk_secrets, walk_unsealed
 from docker_runner.errors import ConfigurationError, UserError
+from docker_runner.secret_keys import replace_secrets, walk_secrets, walk_unsealed
 
 if TYPE_CHECKING:
     from cryptography.fernet import MultiFernet

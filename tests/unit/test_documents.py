@@ -16,20 +16,17 @@ from hypothesis import strategies as st
 from tests.builders import ProjectBuilder, component_document, configuration, write
 
 from docker_runner.documents import (
-    HIDDEN,
     checked,
-    hide_secrets,
     parse_document,
     parse_json,
     read_json,
     read_object,
     read_output,
     scalar_text,
-    walk_secrets,
-    walk_unsealed,
 )
 from docker_runner.errors import ConfigurationError
 from docker_runner.project_commands import config_data
+from docker_runner.secret_keys import HIDDEN, hide_secrets, walk_secrets, walk_unsealed
 
 TABLE = {"source": "in.c-main.t"}
 

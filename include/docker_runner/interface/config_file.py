@@ -8,8 +8,8 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from docker_runner.documents import walk_secrets
 from docker_runner.errors import ConfigurationError
+from docker_runner.secret_keys import walk_secrets
 
 if TYPE_CHECKING:
     from yaml import Node

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from docker_runner.documents import HIDDEN, replace_secrets, walk_secrets
 from docker_runner.engine.redaction import Redactor
 from docker_runner.interface.config_file import rendered
 from docker_runner.interface.data_folder import DataFolder
@@ -21,6 +20,7 @@ from docker_runner.job.state import kept_new_state, sealed_state
 from docker_runner.job.tools import Tools
 from docker_runner.job.workspace import RowWorkspace
 from docker_runner.job.zipping import CONFIG_FILES, STATE_FILES, zip_folder
+from docker_runner.secret_keys import HIDDEN, replace_secrets, walk_secrets
 from docker_runner.storage.base import Commit, FileUpload, StoredFile
 
 NAME = "data.zip"

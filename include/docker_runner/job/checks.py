@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from docker_runner.documents import Files, located, problems, walk_secrets
+from docker_runner.documents import Files, located, problems
 from docker_runner.encryption import refuse_plain_secrets
 from docker_runner.errors import ConfigurationError, UserError
 from docker_runner.job.artifacts import refuse_wrong_artifacts
@@ -15,6 +15,7 @@ from docker_runner.mapping.output_checks import output_problems
 from docker_runner.project.configuration import Configuration, Row
 from docker_runner.project.parsing import completed
 from docker_runner.schemas import violations
+from docker_runner.secret_keys import walk_secrets
 
 
 def part_problems(configuration: Configuration, rows: Sequence[Row]) -> Iterator[ConfigurationError]:

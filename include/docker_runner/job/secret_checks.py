@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from docker_runner.documents import Files, located, walk_secrets, walk_unsealed
+from docker_runner.documents import Files, located
 from docker_runner.encryption import Encryptor, Scope, is_cipher
 from docker_runner.encryption_keys import encryptor_of
 from docker_runner.errors import ConfigurationError, UserError
+from docker_runner.secret_keys import walk_secrets, walk_unsealed
 from docker_runner.settings import Settings
 
 UNSEALED = (

@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from docker_runner.documents import hide_secrets, read_output
+from docker_runner.documents import read_output
 from docker_runner.engine.redaction import Redactor
 from docker_runner.errors import ConfigurationError
 from docker_runner.interface.config_file import rendered
 from docker_runner.job.definition import JobDefinition
 from docker_runner.job.workspace import RowWorkspace
 from docker_runner.job.zipping import STATE_FILES, zip_folder
+from docker_runner.secret_keys import hide_secrets
 from docker_runner.storage.base import Commit, FileUpload, Storage, StoredFile
 
 

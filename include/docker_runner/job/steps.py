@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from docker_runner.documents import hide_secrets
 from docker_runner.engine.containers import stop_containers as engine_stop_containers
 from docker_runner.engine.images import PreparedImage
 from docker_runner.errors import ApplicationError, EngineError
@@ -43,6 +42,7 @@ from docker_runner.job.supervision import TO_THE_END, Following, finished_before
 from docker_runner.job.tools import Tools
 from docker_runner.job.unload import Unloading
 from docker_runner.job.workspace import RowWorkspace, Workspace
+from docker_runner.secret_keys import hide_secrets
 from docker_runner.storage.rights import StateOwner
 
 Manifest = dict[str, Any]

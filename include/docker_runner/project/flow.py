@@ -14,12 +14,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from docker_runner.documents import id_text, problems, scalar_text, walk_secrets
+from docker_runner.documents import id_text, problems, scalar_text
 from docker_runner.encryption import refuse_plain_secrets
 from docker_runner.errors import ConfigurationError
 from docker_runner.project.entries import FLOW_COMPONENTS, Entries, Entry, Key
 from docker_runner.project.flow_parts import Part, phase_order, read_parts
 from docker_runner.project.schedule import Schedule
+from docker_runner.secret_keys import walk_secrets
 
 _DELAY = 10.0
 

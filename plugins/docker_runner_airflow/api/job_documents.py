@@ -7,9 +7,10 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import quote
 
-from docker_runner.documents import hide_secrets, scalar_text
+from docker_runner.documents import scalar_text
 from docker_runner.encryption import is_cipher
 from docker_runner.job.request import full_run_id
+from docker_runner.secret_keys import hide_secrets
 from docker_runner_airflow.api.addresses import airflow_url, api_url
 from docker_runner_airflow.api.errors import without_folders
 from docker_runner_airflow.api.job_ids import job_id_of

@@ -7,9 +7,9 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from docker_runner.documents import HIDDEN
 from docker_runner.engine.registries import without_registry
 from docker_runner.job.plan import CREATE_WORKSPACE, PULL_IMAGES, Kind
+from docker_runner.secret_keys import HIDDEN
 from docker_runner.storage.events import Event, EventType
 from docker_runner_airflow.merged_operator import DONE, RUN_JOB
 from docker_runner_airflow.task_ids import LONGEST_GROUP, possible_ids

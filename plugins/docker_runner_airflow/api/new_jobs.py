@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from docker_runner.documents import scalar_text, walk_secrets
+from docker_runner.documents import scalar_text
 from docker_runner.encryption import Scope
+from docker_runner.secret_keys import walk_secrets
 from docker_runner_airflow.api.flow_jobs import is_flow
 from docker_runner_airflow.jobs_dag import AFTER, JOBS_DAG, conf_of
 from docker_runner_airflow.tools import airflow_encryptor
