@@ -19,6 +19,7 @@ from docker_runner.storage import open_storage
 from docker_runner.storage.base import Commit, FileUpload, TableLoad
 from docker_runner.storage.lake.location import parse_location
 from docker_runner.storage.lake.query import query
+from docker_runner.storage.tokens import Permissions, PresentedToken
 
 
 def mount(*arguments: str | Path) -> None:
@@ -34,8 +35,10 @@ def fill(file: Path) -> None:
 
 @pytest.fixture
 def unwritable(request: pytest.FixtureRequest, uri: str, tmp_path: Path) -> Iterator[str]:
-    """A lake with a table and a file, on a disk that is full or read-only."""
+    """A lake with a table, a file and a token, on a disk that is full or read-only."""
     with closing(open_storage(uri)) as storage:
+        secret = storage.create_token("reader", Permissions(can_manage=True), creator="test").secret
+        (tmp_path / "secret").write_text(secret)
         source = tmp_path / "t.csv"
         source.write_text("id\n1\n")
         storage.commit(Commit("k", (TableLoad("in.c-main.t", source),), (FileUpload(source, "t.csv"),)))
@@ -78,6 +81,11 @@ def test_a_lake_is_read_where_nothing_can_be_written(unwritable: str, reason: st
         with pytest.raises(StorageError, match=rf"catalog\.sqlite can only be read at the moment: ({reason})"):
             storage.drop_table("in.c-main.t")
         assert storage.table("in.c-main.t").rows == 1
+    token = PresentedToken((tmp_path / "secret").read_text(), origin="test")
+    with closing(open_storage(unwritable, token=token)) as storage:
+        assert [table.id for table in storage.tables()] == ["in.c-main.t"]
+        with pytest.raises(StorageError, match=rf"catalog\.sqlite\.ledger can only be read at the moment: ({reason})"):
+            storage.revoke_token(1)
     with query(parse_location(unwritable), 'SELECT count(*) FROM "in.c-main".t') as result:
         assert list(result.rows) == [("1",)]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -12,6 +12,7 @@ from docker_runner.storage.lake.location import Location
 from docker_runner.storage.lake.object_storage import hide_secrets
 from docker_runner.storage.lake.postgres_catalog import PostgresCatalog
 from docker_runner.storage.lake.sqlite_catalog import SqliteCatalog
+from docker_runner.storage.lake.unwritable import copied_if_unwritable
 
 if TYPE_CHECKING:
     import sqlite3
@@ -87,22 +88,48 @@ class SqliteDatabase:
         """As of :class:`Database`."""
         import sqlite3
 
+        with ExitStack() as stack:
+            try:
+                connection, reason = self._open(stack, durable=durable)
+            except (sqlite3.Error, OSError) as error:
+                raise StorageError(f"{self._file} cannot be opened: {error}") from error
+            try:
+                connection.execute("BEGIN" if reason else "BEGIN IMMEDIATE")
+                yield _SqliteSession(connection)
+                connection.execute("COMMIT")
+            except sqlite3.Error as error:
+                problem = f"can only be read at the moment: {reason}." if reason else f"cannot be used: {error}"
+                raise StorageError(f"{self._file} {problem}") from error
+
+    def _open(self, stack: ExitStack, *, durable: bool) -> tuple[sqlite3.Connection, str]:
+        """The database; where nothing can be written, a copy to read from, and the reason. The stack ends its use."""
+        import sqlite3
+
         try:
             self._file.parent.mkdir(parents=True, exist_ok=True)
-            connection = sqlite3.connect(self._file, timeout=_LOCK_TIMEOUT_SECONDS, isolation_level=None)
-        except (sqlite3.Error, OSError) as error:
-            raise StorageError(f"{self._file} cannot be opened: {error}") from error
-        try:
-            self._prepare(connection, durable=durable)
-            connection.execute("BEGIN IMMEDIATE")
-            yield _SqliteSession(connection)
-            connection.execute("COMMIT")
-        except sqlite3.Error as error:
-            raise StorageError(f"{self._file} cannot be used: {error}") from error
-        finally:
+            return self._prepared(self._file, stack, durable=durable), ""
+        except (sqlite3.Error, OSError):
+            copy = copied_if_unwritable(self._file)
+            if copy is None:
+                raise
+            stack.enter_context(copy.folder)
+            connection = self._prepared(copy.file, stack, durable=False)
+            connection.execute("PRAGMA query_only = ON")
+            return connection, copy.reason
+
+    def _prepared(self, file: Path, stack: ExitStack, *, durable: bool) -> sqlite3.Connection:
+        import sqlite3
+
+        connection = sqlite3.connect(file, timeout=_LOCK_TIMEOUT_SECONDS, isolation_level=None)
+
+        def end() -> None:
             with suppress(sqlite3.Error):
                 # Ends what has not been committed.
                 connection.close()
+
+        stack.callback(end)
+        self._prepare(connection, durable=durable)
+        return connection
 
     def _prepare(self, connection: sqlite3.Connection, *, durable: bool) -> None:
         connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")

@@ -1,6 +1,6 @@
-"""A lake whose disk is full or read-only can still be read: from a copy of its catalogue elsewhere.
+"""A lake whose disk is full or read-only can still be read: from copies of its SQLite files elsewhere.
 
-SQLite cannot even read a catalogue where it cannot write its own small files beside it.
+SQLite cannot even read a file where it cannot write its own small files beside it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from docker_runner.storage.lake.catalog import Confirm
 from docker_runner.storage.lake.location import Location
 from docker_runner.storage.lake.sqlite_catalog import SqliteCatalog
 
-# What SQLite writes beside a catalogue to read it.
+# What SQLite writes beside a file to read it.
 _NEEDED_BYTES = 64 * 1024
 _ATTEMPTS = 5
 
@@ -46,6 +46,21 @@ class CatalogCopy(SqliteCatalog):
         yield
 
 
+@dataclass(frozen=True)
+class DatabaseCopy:
+    """A SQLite file as it was when it was copied.
+
+    Attributes:
+        file: the copy.
+        reason: why the original cannot be used.
+        folder: to remove after use.
+    """
+
+    file: Path
+    reason: str
+    folder: TemporaryDirectory[str]
+
+
 def readable_copy(location: Location) -> tuple[Location, TemporaryDirectory[str]] | None:
     """A lake to read from when nothing can be written beside the catalogue.
 
@@ -56,24 +71,34 @@ def readable_copy(location: Location) -> tuple[Location, TemporaryDirectory[str]
         The lake with a copy of its catalogue, and the folder to remove after use; None when writing is possible.
 
     Raises:
+        OSError, StorageError: as of :func:`copied_if_unwritable`.
+    """
+    catalog = location.catalog
+    copy = copied_if_unwritable(catalog.path) if isinstance(catalog, SqliteCatalog) else None
+    if copy is None:
+        return None
+    read_only = CatalogCopy(copy.file, Path(str(catalog)), copy.reason)
+    return replace(location, catalog=read_only, scratch=Path(copy.folder.name, "scratch")), copy.folder
+
+
+def copied_if_unwritable(database: Path) -> DatabaseCopy | None:
+    """A copy of a SQLite file when nothing can be written beside it; None when it can, or there is no such file.
+
+    Raises:
         OSError: the copy cannot be made either.
         StorageError: others write so much that no copy is sound.
     """
-    catalog = location.catalog
-    if not isinstance(catalog, SqliteCatalog) or not catalog.exists():
-        return None
-    reason = _reason(catalog.path.parent)
+    reason = _reason(database.parent) if database.exists() else ""
     if not reason:
         return None
     folder = TemporaryDirectory(prefix="docker-runner-catalog-")
-    copy = Path(folder.name, catalog.path.name)
+    copy = Path(folder.name, database.name)
     try:
-        _copy(catalog.path, copy)
+        _copy(database, copy)
     except BaseException:
         folder.cleanup()
         raise
-    read_only = CatalogCopy(copy, catalog.path, reason)
-    return replace(location, catalog=read_only, scratch=Path(folder.name, "scratch")), folder
+    return DatabaseCopy(copy, reason, folder)
 
 
 def _reason(folder: Path) -> str:
