@@ -2,6 +2,10 @@
 
 # Python must be allowed to keep its bytecode: every start would be three times slower without it.
 unexport PYTHONDONTWRITEBYTECODE
+# A test that hangs is ended after so many seconds, and named. Its fixtures count, of which some start an Airflow.
+export PYTEST_TIMEOUT := 900
+thorough: export PYTEST_TIMEOUT := 3600
+faults storm crashes requests: export PYTEST_TIMEOUT := 0
 .DEFAULT_GOAL := help
 .PHONY: help setup run up down test thorough check faults grown storm crashes requests rules bench clean
 PYTHON := .venv/bin/python

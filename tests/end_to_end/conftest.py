@@ -1,27 +1,45 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from airflow_home import LocalAirflow
 from tests.end_to_end.grown import grown_servers
-from tests.end_to_end.running import Running
+from tests.end_to_end.running import TEST_AIRFLOW, Running
 from tests.installation import Installation, build_script_image
 
 REPOSITORY = Path(__file__).parents[2]
 # A task whose worker was killed is noticed after two minutes as shipped, and a container is left to the triggerer after
 # half a minute; a test does not wait that long.
 IMPATIENT = {
+    **TEST_AIRFLOW,
     "DOCKER_RUNNER_DEFER_AFTER": "6",
     "AIRFLOW__SCHEDULER__JOB_HEARTBEAT_SEC": "2",
     "AIRFLOW__TRIGGERER__JOB_HEARTBEAT_SEC": "2",
-    "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "8",
-    "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "8",
+    # Long enough for a machine that stands still for a while: a task must not be taken for dead because of that.
+    "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "20",
+    "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "20",
     "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "2",
 }
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[Any]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A test that fails shows what its Airflow was doing."""
+    report = yield
+    if report.failed:
+        for value in getattr(item, "funcargs", {}).values():
+            used = value if isinstance(value, Running) else getattr(value, "running", None)
+            if isinstance(used, Running):
+                report.sections.append(("Airflow at the time of the failure", used.report()))
+                break
+    return report
 
 
 @pytest.fixture(scope="session")

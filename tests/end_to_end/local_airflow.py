@@ -8,6 +8,7 @@ from pathlib import Path
 
 from airflow_follow import RunResult, TaskResult, run_and_follow
 from airflow_home import AirflowStartError, LocalAirflow
+from tests.end_to_end.running import TEST_AIRFLOW
 
 __all__ = ["AirflowStartError", "LocalAirflow", "RunResult", "TaskResult", "private_airflow", "run_and_follow"]
 
@@ -35,10 +36,10 @@ def private_airflow(
         home=folder / "airflow",
         dags_folder=dags,
         plugins_folder=plugins,
-        environment={"DOCKER_RUNNER_HOME": str(folder), **(environment or {})},
+        environment={**TEST_AIRFLOW, "DOCKER_RUNNER_HOME": str(folder), **(environment or {})},
     )
     try:
-        airflow.start()
+        airflow.start(timeout=400)
         yield airflow
     finally:
         airflow.stop()

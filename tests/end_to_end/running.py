@@ -13,10 +13,20 @@ from typing import Any
 import psutil
 from airflow_follow import RunResult, known_dag, run_and_follow, task_results
 from airflow_home import LocalAirflow
+from airflow_processes import last_lines
 from tests.end_to_end.grown import DATABASE, Servers
 from tests.installation import SCRIPT, Installation
 
+from docker_runner.job.workspace import Workspace
 from docker_runner.project.dag_ids import dag_id
+
+WAIT = "import os, time\nwhile not os.path.exists('/data/go'): time.sleep(0.1)\n"
+"""Code of a component that waits until the test lets it go on, with :meth:`Running.go`."""
+TEST_AIRFLOW = {
+    # An answer that tells of an error of the database tells which one.
+    "AIRFLOW__API__EXPOSE_STACKTRACE": "True",
+}
+"""Variables of every Airflow that tests start."""
 
 
 @dataclass
@@ -87,16 +97,46 @@ class Running:
         with self.airflow.api() as api:
             return api.xcom(result.dag_id, result.run_id, task)
 
+    def data(self, dag: str, run: str) -> Path:
+        """The host's side of ``/data`` of the container that a run has now; a configuration without rows."""
+        return Workspace(self.installation.settings.workspaces, f"{dag}/{run}").row("").data(0).root
+
+    def go(self, dag: str, run: str, told: str = "") -> None:
+        """Let a component that waits (:data:`WAIT`) go on, and tell it something, which is in the file ``/data/go``."""
+        data = self.data(dag, run)
+        (data / "tells").write_text(told)
+        (data / "tells").replace(data / "go")
+
+    def report(self) -> str:
+        """For a test that failed: what has become of the last runs, and the last lines of the logs."""
+        lines = []
+        try:
+            with self.airflow.api() as api:
+                runs = api.call("GET", "/dags/~/dagRuns?order_by=-run_after&limit=6")["dag_runs"]
+                for run in runs:
+                    lines.append(f"{run['dag_id']} {run['dag_run_id']}: {run['state']}")
+                    lines += [
+                        f"    {task['task_id']}: {task['state']}, attempt {task['try_number']}, {task['start_date']}"
+                        for task in api.tasks(run["dag_id"], run["dag_run_id"])
+                        if task["state"] not in ("success", "skipped", None)
+                    ]
+        except Exception as error:  # what is asked may be what is broken
+            lines.append(f"Airflow cannot be asked: {error!r}")
+        for part in ("server", "scheduler", "api-server", "triggerer"):
+            if (file := self.airflow.log_file(part)).exists():
+                lines += [f"--- {file}", last_lines(file, 8)]
+        return "\n".join(lines)
+
 
 def states(result: RunResult) -> dict[str, str]:
     """State of each task by its id."""
     return {task.task_id: task.state for task in result.tasks}
 
 
-def until(condition: Callable[[], Any], *, seconds: float = 60) -> Any:
-    """Wait until something holds; give what it gave."""
+def until(condition: Callable[[], Any], *, seconds: float = 240) -> Any:
+    """Wait until something holds; give what it gave. The limit only keeps a test from waiting for ever."""
     deadline = time.monotonic() + seconds
     while not (found := condition()):
-        assert time.monotonic() < deadline, "it did not happen in time"
+        assert time.monotonic() < deadline, f"it did not happen within {seconds:.0f} s"
         time.sleep(0.2)
     return found

@@ -50,6 +50,8 @@ class Made:
     answers: dict[tuple[str, str], requests.Response] = field(default_factory=dict)
     jobs: dict[str, str] = field(default_factory=dict)
     ended: dict[str, dict[str, Any]] = field(default_factory=dict)
+    first_day: str = ""
+    last_day: str = ""
 
     def call(
         self, method: str, template: str, caller: str = "admin", query: str = "", body: Any = None, **places: str
@@ -76,7 +78,11 @@ class Made:
     def wait(self) -> None:
         """Wait until all jobs have ended."""
         for name in self.jobs:
-            self.ended[name] = until(lambda: job if (job := self.job(name))["isFinished"] else None, seconds=240)  # noqa: B023
+            self.ended[name] = until(lambda: job if (job := self.job(name))["isFinished"] else None, seconds=400)  # noqa: B023
+
+
+def utc_day() -> str:
+    return time.strftime("%Y-%m-%d", time.gmtime())
 
 
 @pytest.fixture(scope="module")
@@ -109,6 +115,7 @@ def made(running: Running, tagged_image: None) -> Made:
     api = ApiServer(running.airflow, installation)
     api.known("api-stored")
     made = Made(api)
+    made.first_day = utc_day()
     stored, component = {"config": "api-stored"}, {"component": SCRIPT}
     in_branch = {**component, "branch": BRANCH}
     made.start("run", "/{component}/run", stored, **component)
@@ -139,13 +146,14 @@ def made(running: Running, tagged_image: None) -> Made:
     made.call("POST", "/run", "all", body=stored)
     asleep = {"component": SCRIPT, "configData": {"parameters": {"script": SLEEP}}}
     made.start("terminated", "/jobs", asleep, status=201)
-    until(lambda: containers(made, made.jobs["terminated"]), seconds=120)
+    until(lambda: containers(made, made.jobs["terminated"]))
     made.call("POST", "/jobs/{job_id}/terminate", "all", job_id=made.jobs["terminated"])
     made.wait()
     made.call("GET", "/jobs", "all", "?limit=100")
     made.call("GET", "/stats/project", "manage")
-    today = time.strftime("%Y-%m-%d", time.gmtime())
-    days = f"?fromDate={today}&toDate={today}&timezoneOffset=%2B00:00"
+    # Midnight may have passed since then.
+    made.last_day = utc_day()
+    days = f"?fromDate={made.first_day}&toDate={made.last_day}&timezoneOffset=%2B00:00"
     made.call("GET", "/stats/project/daily", "manage", days)
     return made
 
@@ -243,15 +251,16 @@ def test_a_job_that_is_terminated_leaves_no_container(made: Made) -> None:
     assert answer.status_code in (200, 202)
     assert answer.json()["desiredStatus"] == "terminating"
     assert made.ended["terminated"]["status"] == "terminated"
-    until(lambda: not containers(made, made.jobs["terminated"]), seconds=30)
+    until(lambda: not containers(made, made.jobs["terminated"]))
 
 
 @pytest.mark.rules("API-20", "API-21")
 def test_the_statistics_sum_up_the_jobs(made: Made) -> None:
     total = made.answers["GET", "/stats/project"].json()["jobs"]["durationSum"]
     assert total >= sum(job["durationSeconds"] for job in made.ended.values()) > 0
-    (day,) = made.answers["GET", "/stats/project/daily"].json()["jobs"]
-    assert 0 < day["durationSum"] <= total
+    days = made.answers["GET", "/stats/project/daily"].json()["jobs"]
+    assert [day["date"] for day in days] == sorted({made.first_day, made.last_day})
+    assert 0 < sum(day["durationSum"] for day in days) <= total
 
 
 def test_the_page_of_the_description_works_without_the_internet(made: Made) -> None:

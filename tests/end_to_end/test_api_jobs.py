@@ -125,6 +125,6 @@ def test_terminating_a_flow_stops_the_containers_of_what_it_has_started(running:
     assert job["status"] == "processing"
     answer = api.as_("admin").call("POST", f"/jobs/{flow}/terminate")
     assert (answer.status_code, answer.json()["desiredStatus"]) == (202, "terminating")
-    until(lambda: not any("asleep" in name for name in container_names()), seconds=30)
+    until(lambda: not any("asleep" in name for name in container_names()))
     for one in (flow, job["id"]):
         until(lambda: api.as_("admin").call("GET", f"/jobs/{one}").json()["status"] == "terminated")  # noqa: B023

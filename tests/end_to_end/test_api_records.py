@@ -44,7 +44,7 @@ def ended(api: ApiServer, job: str, *, caller: str = "admin") -> dict[str, Any]:
         found = document(api, job, caller=caller)
         return found if found["isFinished"] else None
 
-    found: dict[str, Any] = until(look, seconds=240)
+    found: dict[str, Any] = until(look, seconds=400)
     return found
 
 
@@ -146,14 +146,14 @@ def test_a_job_that_runs_is_terminated_with_its_container_and_its_children(runni
     def containers() -> list[str]:
         return [name for name in container_names() if job in name or child in name]
 
-    until(lambda: len(containers()) == 2, seconds=120)
+    until(lambda: len(containers()) == 2)
     assert document(api, job, caller="all")["status"] == "processing"
     assert api.as_("bucket").call("POST", f"/jobs/{job}/terminate").status_code == 404
     answer = api.as_("all").call("POST", f"/jobs/{job}/terminate")
     assert answer.status_code == 202, answer.text
     assert answer.json()["desiredStatus"] == "terminating"
     assert document(api, child, caller="manage")["status"] in ("terminating", "terminated")
-    until(lambda: not containers(), seconds=60)
+    until(lambda: not containers())
     for one in (job, child):
         done = ended(api, one, caller="manage")
         assert (done["status"], done["result"]["message"]) == ("terminated", "The job was terminated.")
@@ -163,6 +163,6 @@ def test_a_job_that_runs_is_terminated_with_its_container_and_its_children(runni
         note = airflow.run(JOBS, job)["note"]
         assert airflow.run(JOBS, job)["state"] == "failed"
     assert f"storage-token-{api.tokens['all'].token.id}" in note
-    until(lambda: not running.installation.workspaces, seconds=60)
+    until(lambda: not running.installation.workspaces)
     listed = api.as_("manage").call("GET", "/jobs?status=terminated").json()
     assert {one["id"] for one in listed} >= {job, child}

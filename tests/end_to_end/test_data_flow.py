@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ pytestmark = [pytest.mark.engine, pytest.mark.airflow]
 
 REPOSITORY = Path(__file__).parents[2]
 SAMPLE = "sample.daily-delays"
+SAMPLE_FOLDER = Path("project", "main", "transformation", SAMPLE, "new-york-delays")
 DELAYS = "out.c-nycflights.daily_delays"
 FLOW = "keboola.orchestrator"
 NIGHT = "this-night"
@@ -31,12 +31,11 @@ WRITES = "open('/data/out/tables/r.csv', 'w').write('row\\n{name}\\n')"
 def started(running: Running) -> Iterator[Running]:
     """The sample project's daily delays on a schedule, what follows them, and a flow; all of them have been started."""
     installation = running.installation
-    sample = installation.folder / "project" / "main" / "transformation" / SAMPLE / "new-york-delays"
+    sample = installation.folder / SAMPLE_FOLDER
     shutil.copytree(REPOSITORY / "include/project/main/transformation" / SAMPLE / "new-york", sample)
     for file in (REPOSITORY / "include" / "components").glob("*.json"):
         shutil.copy(file, installation.folder / "components")
-    schedule = {"cronTab": "* * * * *", "timezone": "UTC", "state": "enabled"}
-    (sample / "schedules" / "daily" / "config.json").write_text(json.dumps({"schedule": schedule}))
+    write_schedule(running, "enabled")
     installation.load("in.c-nycflights.flights", (REPOSITORY / "include/sample_data/flights.csv").read_text())
     storage = {
         "input": {"tables": [{"source": DELAYS, "destination": "t.csv"}]},
@@ -51,6 +50,13 @@ def started(running: Running) -> Iterator[Running]:
         known_dag(running.airflow, api, dag_id(FLOW, "nightly"))
     yield running
     shutil.rmtree(sample)
+
+
+def write_schedule(running: Running, state: str) -> None:
+    """Give the sample a schedule for every minute, or one that is switched off."""
+    schedule = {"cronTab": "* * * * *", "timezone": "UTC", "state": state}
+    file = SAMPLE_FOLDER / "schedules" / "daily" / "config.json"
+    (running.installation.folder / file).write_text(json.dumps({"schedule": schedule}))
 
 
 def _write_flow(running: Running) -> None:
@@ -124,10 +130,11 @@ def test_a_flow_runs_its_phases_in_order_and_goes_on_after_a_failure_that_may_be
 def test_a_schedule_runs_the_sample_and_the_table_that_it_writes_starts_what_reads_it(started: Running) -> None:
     sample, report = dag_id(SAMPLE, "new-york-delays"), dag_id(SCRIPT, "report")
     found = until(lambda: runs(started, report), seconds=400)
-    # A run of a DAG that is switched off meanwhile would stop where it is, and keep its folder.
-    until(lambda: 10 < datetime.now(UTC).second < 50 and all_ended(started, sample, report), seconds=150)
+    # A run of a DAG that is paused meanwhile would stop where it is, and keep its folder; without a schedule it ends.
+    write_schedule(started, "disabled")
     with started.airflow.api() as api:
-        api.set_paused(sample, True)
+        known_dag(started.airflow, api, sample)
+    until(lambda: all_ended(started, sample, report), seconds=400)
     by_schedule = next(run for run in runs(started, sample) if run["run_type"] == "scheduled")
     assert by_schedule["state"] == "success"
     assert found[0]["run_type"] == "asset_triggered"
@@ -161,6 +168,8 @@ def test_parsing_again_makes_no_new_version_and_what_is_broken_hides_no_other(st
         dag_id(SAMPLE, "new-york-delays"),
     ]
     with started.airflow.api() as api:
+        # Its schedule was switched off.
+        own = api.call("GET", f"/dags/{dags[-1]}/dagVersions")["total_entries"]
         for _ in range(2):
             (started.installation.folder / "components" / "touched.txt").write_text("x")
             for dag in dags:
@@ -168,5 +177,5 @@ def test_parsing_again_makes_no_new_version_and_what_is_broken_hides_no_other(st
         versions = {dag: api.call("GET", f"/dags/{dag}/dagVersions")["total_entries"] for dag in dags}
         broken = api.call("GET", f"/dags/{dag_id(SCRIPT, 'not-to-be-read')}/details")
         assert api.import_errors() == []
-    assert versions == dict.fromkeys(dags, 1)
+    assert versions == dict.fromkeys(dags, 1) | {dags[-1]: own}
     assert "line 1, column 2" in broken["doc_md"]

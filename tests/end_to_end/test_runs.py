@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import time
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +13,7 @@ import docker
 import pytest
 from airflow_api import ApiError
 from airflow_follow import RunError, RunResult, run_and_follow
-from tests.end_to_end.running import Running, states, until
+from tests.end_to_end.running import WAIT, Running, states, until
 from tests.installation import Installation
 
 from docker_runner.engine.containers import LABEL_PREFIX
@@ -42,6 +41,16 @@ def containers(running: Running) -> list[str]:
     try:
         own = f"{LABEL_PREFIX}installation={running.installation.settings.installation}"
         return [item.name for item in client.containers.list(all=True, ignore_removed=True, filters={"label": own})]
+    finally:
+        client.close()
+
+
+def container_ids(running: Running) -> set[str]:
+    """Their ids, of those that run."""
+    client = docker.from_env()
+    try:
+        own = f"{LABEL_PREFIX}installation={running.installation.settings.installation}"
+        return {item.id for item in client.containers.list(ignore_removed=True, filters={"label": own})}
     finally:
         client.close()
 
@@ -88,15 +97,20 @@ def test_a_user_error_fails_at_once_with_the_components_message_and_cleans_up(ru
 @pytest.mark.rules("LC-47", "CT-33")
 def test_an_application_error_is_tried_again_and_starts_from_a_clean_folder(running: Running) -> None:
     script = (
-        "import os, sys, time\n"
+        "import sys\n"
         "assert os.listdir('/data/out/tables') == [], 'left over'\n"
         "open('/data/out/tables/r.csv', 'w').write('n\\n1\\n')\n"
-        f"sys.exit(3 if time.time() < {time.time() + 12} else 0)\n"
+        "sys.exit(int(open('/data/go').read()))\n"
     )
     output = {"tables": [{"source": "r.csv", "destination": "out.c-main.retried", "incremental": True}]}
-    running.installation.script("retried", script, storage={"output": output})
-    result = running.run("retried")
-    assert result.succeeded
+    running.installation.script("retried", WAIT + script, storage={"output": output})
+    dag, run = running.trigger("retried")
+    first = until(lambda: container_ids(running))
+    running.go(dag, run, "3")
+    until(lambda: container_ids(running) - first)
+    running.go(dag, run, "0")
+    result = running.wait(dag, run)
+    assert result.succeeded, states(result)
     assert next(task.attempt for task in result.tasks if task.task_id == "run_component") > 1
     assert running.installation.rows("out.c-main.retried") == [{"n": "1"}]
 
@@ -261,7 +275,7 @@ def test_the_housekeeping_dag_removes_what_an_ended_run_left_and_leaves_a_live_r
     assert len(containers(running)) == 2
     assert len(files_with(secret, installation.settings.workspaces)) == 2
     done = run_and_follow(
-        running.airflow, "docker_runner_housekeeping", conf={"ended_hours": 0, "image_days": 1000}, timeout=150
+        running.airflow, "docker_runner_housekeeping", conf={"ended_hours": 0, "image_days": 36_500}, timeout=150
     )
     assert done.succeeded, running.log(done, "clean")
     said = running.xcom(done, "clean").splitlines()

@@ -56,7 +56,8 @@ for text in known:
     print('it was', text, file=sys.stderr, flush=True)
 json.dump({'#kept': of_state}, open('/data/out/state.json', 'w'))
 open('/data/out/tables/t.csv', 'w').write('id\\n1\\n')
-time.sleep(p['sleep'])
+while p['waits'] and not os.path.exists('/data/go'):
+    time.sleep(0.1)
 if p['fails']:
     print('Cannot go on with ' + ' '.join(known), file=sys.stderr)
     sys.exit(1)
@@ -90,12 +91,12 @@ class Hunt:
         own = {"#own": self.cipher("image parameters", HUNTED, "ComponentSecure")}
         self.running.installation.component(HUNTED, {"definition": definition, "image_parameters": own})
 
-    def configure(self, *, fails: bool = False, sleep: int = 0, known: int = 5) -> None:
+    def configure(self, *, fails: bool = False, waits: bool = False, known: int = 5) -> None:
         """The configuration, with secrets wherever one can have some."""
         content = {
             "parameters": {
                 "#secret": self.cipher("parameters", HUNTED, "ConfigSecure"),
-                "reversed": MARKS["state"][::-1], "script": SCRIPT, "fails": fails, "sleep": sleep,
+                "reversed": MARKS["state"][::-1], "script": SCRIPT, "fails": fails, "waits": waits,
                 "known": known,
             },
             "authorization": {"oauth_api": {"id": "7"}},
@@ -111,7 +112,7 @@ class Hunt:
         client = docker.from_env()
         try:
             own = f"{LABEL_PREFIX}installation={self.running.installation.settings.installation}"
-            (container,) = until(lambda: client.containers.list(filters={"label": own}))
+            (container,) = until(lambda: client.containers.list(filters={"label": own}), seconds=400)
             self.seen.append(json.dumps(container.attrs))
             self.seen.append(json.dumps(container.top()))
         finally:
@@ -201,9 +202,10 @@ def hunt(running: Running) -> Iterator[Hunt]:
 def test_secrets_of_every_kind_leave_no_trace_behind_runs_that_end_well_badly_and_in_debug_mode(hunt: Hunt) -> None:
     running = hunt.running
     # What will be in the state is nobody's secret yet.
-    hunt.configure(sleep=3, known=4)
+    hunt.configure(waits=True, known=4)
     dag, run = _start(running)
     hunt.watch()
+    running.go(dag, run)
     first = running.wait(dag, run)
     assert first.succeeded, running.log(first, "run_component")
     assert running.log(first, "run_component").count("it is [hidden]") == 4

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from airflow_home import LocalAirflow
 from sqlalchemy.orm import Session
+from tests.end_to_end.running import TEST_AIRFLOW
 from tests.installation import Installation, build_script_image
 from tests.integration.api.records import airflow_tables
 from tests.integration.api.server import USERS, ApiServer
@@ -37,6 +38,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
         plugins_folder=REPOSITORY / "plugins",
         environment={
             **installation.environment,
+            **TEST_AIRFLOW,
             "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": ",".join(f"{name}:{role}" for name, role in USERS.items()),
             # Thousands of requests come from one caller.
             "DOCKER_RUNNER_API_RATE": "100000/minute",

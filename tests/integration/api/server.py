@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import requests
@@ -13,6 +11,7 @@ from airflow_api import AirflowApi
 from airflow_follow import known_dag
 from airflow_home import LocalAirflow
 from tests.installation import SCRIPT, Installation
+from tests.tokens import expired_token
 
 from docker_runner.project.dag_ids import dag_id
 from docker_runner.storage import open_ledger
@@ -68,13 +67,13 @@ class ApiServer:
 
     def __post_init__(self) -> None:
         ledger = open_ledger(self.installation.settings.storage)
-        soon = datetime.now(UTC) + timedelta(seconds=1)
         for name, permissions in PERMISSIONS.items():
-            expires = soon if name == "expired" else None
-            self.tokens[name] = ledger.create_token(name, permissions, creator="test", expires=expires)
+            if name == "expired":
+                self.tokens[name] = expired_token(ledger, name, permissions)
+            else:
+                self.tokens[name] = ledger.create_token(name, permissions, creator="test")
         ledger.revoke_token(self.tokens["revoked"].token.id)
         self.url = self.airflow.status().url
-        time.sleep(max(0.0, (soon - datetime.now(UTC)).total_seconds()))
 
     def as_(self, caller: str = "") -> Client:
         """A client of a caller: an Airflow user or a Storage token by its name, or nobody."""

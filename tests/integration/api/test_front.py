@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import logging
 import os
-import time
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.installation import Installation
 from tests.integration.api.clients import HEADER, Api, TestClient, error_of, new_token, serving
+from tests.tokens import expired_token
 
 from docker_runner.storage import open_ledger
 from docker_runner.storage.tokens import Permissions
@@ -61,9 +60,7 @@ def test_tokens_that_are_not_good_are_refused_and_never_repeated(api: Api) -> No
     settings = api.installation.settings
     revoked = new_token(api.installation, "revoked", Permissions(can_manage=True))
     open_ledger(settings.storage).revoke_token(revoked.token.id)
-    soon = datetime.now(UTC) + timedelta(milliseconds=200)
-    expired = new_token(api.installation, "expired", Permissions(can_manage=True), expires=soon)
-    time.sleep(0.3)
+    expired = expired_token(open_ledger(settings.storage), "expired", Permissions(can_manage=True))
     for secret, said in (
         (revoked.secret, "revoked"),
         (expired.secret, "expired"),

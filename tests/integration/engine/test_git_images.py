@@ -9,7 +9,9 @@ import os
 import subprocess
 import sys
 import tarfile
+import tempfile
 import threading
+import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -18,6 +20,7 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
+from filelock import FileLock
 from tests.installation import Installation
 from tests.integration.engine.git_server import GitServer, Repository
 
@@ -166,6 +169,13 @@ def science(engine: Engine, repository: Repository, tmp_path: Path) -> Iterator[
     yield made
     for image in own_images(engine, repository.address):
         engine.client.remove_image(image["Id"], force=True)
+
+
+@pytest.fixture
+def alone_with_images() -> Iterator[None]:
+    """Removing unused images removes those of the whole engine: tests in other processes wait for their turn."""
+    with FileLock(Path(tempfile.gettempdir()) / f"docker-runner-test-images-{os.getuid()}.lock", timeout=500):
+        yield
 
 
 @pytest.mark.rules("IG-20", "IG-26", "IG-29", "IG-31", "IG-8", "D15", "CD-9")
@@ -409,10 +419,11 @@ def test_a_build_that_fails_with_a_message_is_a_user_error_with_that_text(scienc
 
 @pytest.mark.rules("IG-30")
 def test_any_other_failure_of_a_build_is_an_application_error_with_its_output(science: Science) -> None:
-    science.define(commands=["echo compiling; exit 3"])
+    mark = uuid.uuid4().hex
+    science.define(commands=[f"echo compiling {mark}; exit 3"])
     with pytest.raises(ApplicationError, match=r"(?s)cannot be built: .*returned a non-zero code: 3.*compiling"):
         science.prepare()
-    assert not any(container_of_builds(science.engine))
+    assert not [command for command in commands_of_builds(science.engine) if mark in command]
 
 
 @pytest.mark.rules("IG-30")
@@ -430,17 +441,23 @@ def test_a_parent_image_that_cannot_be_had_is_an_application_error(science: Scie
 
 @pytest.mark.rules("IG-29")
 def test_a_build_that_takes_too_long_is_ended(science: Science, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("docker_runner.engine.git_images.PullLimits", lambda: PullLimits(attempt_seconds=3))
-    science.define(commands=["echo began; sleep 60"])
-    with pytest.raises(ApplicationError, match="was not built within 3 s"):
-        science.prepare()
-    assert "began" in science.lines
+    mark = f"began {uuid.uuid4().hex}"
+    # Long enough for the build to begin; on a busy machine that takes longer.
+    for seconds in (3, 15, 60):
+        limits = PullLimits(attempt_seconds=seconds)
+        monkeypatch.setattr("docker_runner.engine.git_images.PullLimits", lambda limits=limits: limits)
+        science.define(commands=[f"echo {mark}; sleep 500"])
+        with pytest.raises(ApplicationError, match=f"was not built within {seconds} s"):
+            science.prepare()
+        if mark in science.lines:
+            break
+    assert mark in science.lines
     wait = threading.Event()
-    for _ in range(50):
-        if not any(container_of_builds(science.engine)):
+    for _ in range(300):
+        if not any(mark in command for command in commands_of_builds(science.engine)):
             break
         wait.wait(0.1)
-    assert not any(container_of_builds(science.engine))
+    assert not [command for command in commands_of_builds(science.engine) if mark in command]
 
 
 @pytest.mark.parametrize(("own", "limit"), [("256m", 2_000_000_000), ("3g", 3_000_000_000)])
@@ -462,10 +479,10 @@ def test_a_build_may_take_an_hour() -> None:
     assert PullLimits().attempt_seconds == 3600
 
 
-def container_of_builds(engine: Engine) -> Iterator[str]:
-    """Containers of builds that run."""
+def commands_of_builds(engine: Engine) -> Iterator[str]:
+    """What containers of builds run now, those of other tests too."""
     for container in engine.client.containers(filters={"label": "com.keboola.docker.runner.origin=builder"}):
-        yield container["Id"]
+        yield container["Command"]
 
 
 @pytest.mark.rules("IG-26", "D15")
@@ -504,13 +521,20 @@ def test_a_component_that_is_built_reports_its_errors_as_any_other(science: Scie
 def test_a_server_that_fails_once_is_asked_again(science: Science, server: GitServer) -> None:
     server.status = 503
 
-    def recover() -> None:
-        server.status = 0
+    over = threading.Event()
 
-    timer = threading.Timer(0.6, recover)
-    timer.start()
-    assert science.prepare().id
-    timer.join()
+    def recover() -> None:
+        while not (said := any("Trying again in" in line for line in science.lines)) and not over.wait(0.05):
+            pass
+        server.status = 0 if said else server.status
+
+    recovering = threading.Thread(target=recover)
+    recovering.start()
+    try:
+        assert science.prepare().id
+    finally:
+        over.set()
+        recovering.join()
     assert any("Trying again in" in line for line in science.lines)
 
 
@@ -565,6 +589,7 @@ def test_an_image_is_built_once_when_many_processes_want_it(science: Science) ->
 
 @pytest.mark.rules("IG-32")
 @pytest.mark.thorough
+@pytest.mark.usefixtures("alone_with_images")
 def test_images_that_no_run_used_for_some_days_are_removed_and_others_stay(
     science: Science, engine: Engine, build: Any
 ) -> None:
@@ -591,6 +616,7 @@ def test_images_that_no_run_used_for_some_days_are_removed_and_others_stay(
 
 
 @pytest.mark.rules("IG-32")
+@pytest.mark.usefixtures("alone_with_images")
 def test_an_image_that_a_container_uses_is_not_removed(science: Science, engine: Engine) -> None:
     image = science.prepare()
     (found,) = own_images(engine, science.repository.address)
@@ -607,6 +633,7 @@ def test_an_image_that_a_container_uses_is_not_removed(science: Science, engine:
 
 
 @pytest.mark.rules("IG-32")
+@pytest.mark.usefixtures("alone_with_images")
 def test_an_image_that_a_run_takes_while_housekeeping_is_at_it_stays(
     science: Science, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -634,6 +661,7 @@ def test_an_image_that_a_run_takes_while_housekeeping_is_at_it_stays(
 
 
 @pytest.mark.rules("IG-29", "IG-32")
+@pytest.mark.usefixtures("alone_with_images")
 def test_what_somebody_made_of_a_built_image_or_named_is_neither_run_nor_removed(
     science: Science, engine: Engine
 ) -> None:

@@ -29,8 +29,11 @@ pytestmark = pytest.mark.engine
 
 SECRET = "a-secret-of-mine"
 WAITS = "import time; print('begun', flush=True); time.sleep(300)"
-NOW = Limits(ended=timedelta(), unknown=timedelta(), images=timedelta(days=1000))
-WEEK = Limits(ended=timedelta(days=7), unknown=timedelta(days=7), images=timedelta(days=1000))
+# Images that were built are the whole engine's, which other tests have at the same time: none is so old.
+NO_IMAGES = timedelta(days=36_500)
+NOW = Limits(ended=timedelta(), unknown=timedelta(), images=NO_IMAGES)
+WEEK = Limits(ended=timedelta(days=7), unknown=timedelta(days=7), images=NO_IMAGES)
+CLEAN = ("clean", "--images", f"{NO_IMAGES.days}d", "--older-than")
 
 
 @contextmanager
@@ -84,11 +87,11 @@ def test_what_a_killed_run_left_is_removed_and_what_still_runs_is_not(installati
         killed.wait()
         assert len(containers(installation)) == 2
         assert len(secrets(installation)) == 2
-        told = installation.command("clean", "--older-than", "0d", "--dry-run")
+        told = installation.command(*CLEAN, "0d", "--dry-run")
         assert told.stdout.startswith("Would remove 1 containers, 1 workspaces, 0 images.")
         assert "killed" in told.stdout
         assert len(containers(installation)) == len(secrets(installation)) == 2
-        done = installation.command("clean", "--older-than", "0d")
+        done = installation.command(*CLEAN, "0d")
         assert done.returncode == 0, done.stderr
         assert done.stdout.startswith("Removed 1 containers, 1 workspaces, 0 images.")
         assert "0 files of tables, 0 contents of stored files" in done.stdout
@@ -169,7 +172,7 @@ def test_a_run_that_outlives_its_dag_run_is_stopped_unless_nobody_knows_whether_
 
 
 def test_what_nobody_knows_of_is_removed_when_it_is_old(installation: Installation) -> None:
-    limits = Limits(ended=timedelta(), unknown=timedelta(days=7), images=timedelta(days=1000))
+    limits = Limits(ended=timedelta(), unknown=timedelta(days=7), images=NO_IMAGES)
     with begun(installation, "unknown") as workspace:
         assert clean(installation.tools(), limits).workspaces == []
         for path in (workspace.folder, *workspace.folder.rglob("*")):
@@ -258,7 +261,7 @@ def test_secrets_go_also_when_the_engine_is_down_but_nothing_that_may_be_at_work
 
 def test_a_run_of_airflow_that_stirred_today_stays_whatever_the_command_line_says(installation: Installation) -> None:
     with begun(installation, "between-two-tasks") as workspace:
-        done = installation.command("clean", "--older-than", "0h")
+        done = installation.command(*CLEAN, "0h")
         assert done.stdout.startswith("Removed 0 containers, 0 workspaces")
         assert workspace.folder.exists()
 
@@ -300,7 +303,8 @@ def test_the_dag_asks_airflow_for_each_run_and_is_paused_at_first(
     assert dag.is_paused_upon_creation
     # What is only just beginning cannot be told from what nobody knows.
     assert dag.params.get_param("unknown_days").schema["minimum"] == 1
-    params: dict[str, Any] = {name: param.value for name, param in dag.params.items()} | {"ended_hours": 0}
+    params: dict[str, Any] = {name: param.value for name, param in dag.params.items()}
+    params |= {"ended_hours": 0, "image_days": NO_IMAGES.days}
     context = {"params": params, "ti": TaskInstance({(installation.name, "alive")})}
     with begun(installation, "alive") as alive, begun(installation, "ended") as ended:
         said = dag.get_task("clean").execute(context)

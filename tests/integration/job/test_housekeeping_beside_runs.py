@@ -9,7 +9,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from datetime import timedelta
 from pathlib import Path
 
 import docker
@@ -18,7 +17,7 @@ from tests.installation import SCRIPT, SCRIPT_IMAGE, Installation
 from tests.integration.job.test_housekeeping import NOW, begun, secrets
 
 from docker_runner.engine.container_spec import LABEL_PREFIX, OWNER, OWNER_LABEL
-from docker_runner.job.housekeeping import Limits, clean
+from docker_runner.job.housekeeping import clean
 from docker_runner.job.run import at_rest, run_job
 
 pytestmark = pytest.mark.engine
@@ -149,10 +148,9 @@ def test_source_code_that_killed_builds_left_is_removed_after_a_day(
         (tmp_path / "docker-runner-git-theirs").mkdir()
         os.utime(tmp_path / "docker-runner-git-theirs", (0, 0))
         os.chown(tmp_path / "docker-runner-git-theirs", 1000, 1000)
-    limits = Limits(ended=timedelta(), unknown=timedelta(), images=timedelta(days=1000))
-    assert len(clean(installation.tools(), limits, dry_run=True).workspaces) == 3
+    assert len(clean(installation.tools(), NOW, dry_run=True).workspaces) == 3
     assert (tmp_path / "docker-runner-build-old").exists()
-    done = clean(installation.tools(), limits)
+    done = clean(installation.tools(), NOW)
     assert done.workspaces == ["docker-runner-build-old", "docker-runner-git-old", "docker-runner-home-old"]
     left = {path.name for path in tmp_path.glob("*") if path.name in ages or "docker-runner-git-" in path.name}
     assert not left & set(done.workspaces)

@@ -274,18 +274,20 @@ def test_validate_names_every_broken_configuration(installation: Installation) -
 
 @pytest.mark.rules("LC-11")
 def test_a_configuration_that_is_running_is_not_started_a_second_time(installation: Installation) -> None:
-    installation.script("once", "import time; time.sleep(3)")
+    installation.script("once", "import os, time\nwhile not os.path.exists('/data/go'): time.sleep(0.05)")
     with ThreadPoolExecutor() as pool:
         first = pool.submit(installation.command, "run", f"{SCRIPT}/once")
-        deadline = time.monotonic() + 20
-        while not installation.workspaces and time.monotonic() < deadline:
+        while not (begun := list(installation.settings.workspaces.rglob("config.json"))):
+            assert not first.done(), first.result()
             time.sleep(0.05)
         second = installation.command("run", f"{SCRIPT}/once")
+        (begun[0].parent / "go").touch()
     assert (second.returncode, second.stderr) == (
         1,
         f"Error: {SCRIPT}/once is running already; wait for it to finish.\n",
     )
-    assert first.result().returncode == 0
+    assert first.result().returncode == 0, first.result().stderr
+    installation.script("once", "print('again')")
     assert installation.command("run", f"{SCRIPT}/once").returncode == 0
 
 

@@ -6,16 +6,21 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.end_to_end.left_behind import held_locks
 from tests.installation import SCRIPT, Installation, container_names
 
 from docker_runner.engine.client import Engine
+from docker_runner.engine.watching import Leaving
 from docker_runner.errors import ApplicationError, RunnerError, UserError
 from docker_runner.job.containers import LABEL_JOB, LABEL_ROW, container_name
 from docker_runner.job.images import pull_images
@@ -30,7 +35,9 @@ REPOSITORY = Path(__file__).parents[3]
 OUTPUT = {"output": {"tables": [{"source": "r.csv", "destination": "out.c-main.r"}]}}
 # Says once that it begins, waits, and leaves a result and a state.
 WORK = (
-    "import json, os, time\n"
+    "import json, os, signal, sys, time\n"
+    "def until(name):\n"
+    "    while not os.path.exists('/data/' + name): time.sleep(0.05)\n"
     "print('begin', os.urandom(8).hex(), c['parameters'].get('#p', ''), flush=True)\n"
     "{wait}\n"
     "open('/data/out/tables/r.csv', 'w').write('n\\n1\\n')\n"
@@ -110,6 +117,33 @@ class Run:
     def lines(self) -> list[str]:
         return self.installation.lines
 
+    def go(self, name: str = "go") -> None:
+        """Let a component that waits go on."""
+        (self.data / name).touch()
+
+    @contextmanager
+    def going(self, condition: Callable[[], Any]) -> Iterator[None]:
+        """Let the component go on as soon as something holds."""
+        over = threading.Event()
+
+        def look() -> None:
+            while not (holds := condition()) and not over.wait(0.05):
+                pass
+            if holds:
+                self.go()
+
+        looking = threading.Thread(target=look)
+        looking.start()
+        try:
+            yield
+        finally:
+            over.set()
+            looking.join()
+
+    def said(self, text: str) -> bool:
+        """Whether a line has this text."""
+        return any(text in line for line in self.lines)
+
     def begun(self) -> int:
         """How many different containers have shown that they began."""
         return len({line.split()[1] for line in self.lines if line.startswith("begin ")})
@@ -139,6 +173,12 @@ def engine() -> Iterator[Engine]:
 
 
 @pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A step that may not leave its container yet asks again at once."""
+    monkeypatch.setattr("docker_runner.job.supervision.Leaving", partial(Leaving, again_seconds=0.2))
+
+
+@pytest.fixture
 def make(installation: Installation) -> Iterator[Callable[..., Run]]:
     runs: list[Run] = []
 
@@ -158,11 +198,12 @@ def make(installation: Installation) -> Iterator[Callable[..., Run]]:
 
 @pytest.mark.rules("CT-9", "LG-1")
 def test_a_container_that_still_runs_is_followed_by_the_next_attempt(make: Callable[..., Run]) -> None:
-    run = make("time.sleep(5)")
+    run = make("until('go')")
     run.die("docker_runner.job.stages:_watch")
     assert run.container in container_names()
     assert (run.data / "config.json").exists(), "it may still be read"
-    manifest = run.step()
+    with run.going(lambda: run.said("following it.")):
+        manifest = run.step()
     assert manifest["exit_code"] == 0
     assert "Found the container of an earlier attempt still running; following it." in run.lines
     assert run.begun() == 1
@@ -188,7 +229,6 @@ def test_a_component_that_has_done_its_work_is_not_run_again_whenever_its_worker
 ) -> None:
     run = make("")
     run.die(point)
-    time.sleep(0.5)
     manifest = run.step()
     assert manifest["exit_code"] == 0
     assert run.begun() <= 1
@@ -229,18 +269,20 @@ def test_a_container_that_was_made_but_never_started_is_replaced(make: Callable[
     assert not any("earlier attempt" in line for line in run.lines)
 
 
-def test_a_component_that_was_stopped_and_tidied_up_is_run_again(make: Callable[..., Run], engine: Engine) -> None:
-    trap = "import signal, sys; signal.signal(signal.SIGTERM, lambda *_: sys.exit(0)); time.sleep({seconds})"
-    run = make(trap.format(seconds=20))
+def test_a_component_that_was_stopped_and_tidied_up_is_run_again(
+    make: Callable[..., Run], engine: Engine, impatient: None
+) -> None:
+    trap = "signal.signal(signal.SIGTERM, lambda *_: sys.exit(0)); open('/data/out/ready', 'w').close()"
+    run = make(f"{trap}; time.sleep(300)")
     run.die("docker_runner.job.stages:_watch")
-    time.sleep(2)
-    engine.client.stop(run.container, timeout=10)
+    wait_until((run.data / "out/ready").exists)
+    engine.client.stop(run.container, timeout=60)
     with pytest.raises(ApplicationError, match="told to end from outside"):
         run.step()
     assert run.record is not None
     assert run.record.told_to_end
     with pytest.raises(StillRunningError):
-        run.step(leave_after=1)
+        run.step(leave_after=0.2, may_leave=lambda: run.begun() == 2)
     assert run.begun() == 2
     assert any("was stopped from outside (exit code 0); it is run again" in line for line in run.lines)
     assert not run.record.told_to_end
@@ -249,10 +291,12 @@ def test_a_component_that_was_stopped_and_tidied_up_is_run_again(make: Callable[
 def test_a_container_that_was_stopped_while_nobody_watched_is_run_again(
     make: Callable[..., Run], engine: Engine
 ) -> None:
-    run = make("time.sleep(8)")
+    run = make("until('go')")
     run.die("docker_runner.job.stages:_watch")
+    (killed,) = container_names_of(engine, run.container)
     engine.client.kill(run.container)
-    assert run.step()["exit_code"] == 0
+    with run.going(lambda: [found for found in container_names_of(engine, run.container) if found != killed]):
+        assert run.step()["exit_code"] == 0
     assert any("was stopped from outside (exit code 137); it is run again" in line for line in run.lines)
 
 
@@ -275,17 +319,18 @@ def test_a_folder_that_was_made_anew_gets_a_container_of_its_own(make: Callable[
 
 @pytest.mark.rules("CT-12", "CT-31")
 def test_a_container_that_outlived_its_time_limit_is_killed_when_it_is_found(make: Callable[..., Run]) -> None:
-    run = make("time.sleep(60)", runtime={"process_timeout": 2})
+    run = make("time.sleep(300)", runtime={"process_timeout": 2})
     run.die("docker_runner.job.stages:_watch")
     time.sleep(2)
     with pytest.raises(UserError, match="exceeded the timeout of 2 seconds"):
         run.step()
 
 
-def test_a_container_is_left_and_taken_over_again_with_its_log_whole(make: Callable[..., Run]) -> None:
-    run = make("for i in range(20): print('tick', i, flush=True); time.sleep(0.2)")
+def test_a_container_is_left_and_taken_over_again_with_its_log_whole(make: Callable[..., Run], impatient: None) -> None:
+    run = make("for i in range(20): print('tick', i, flush=True); time.sleep(0.1); i == 10 and until('go')")
     with pytest.raises(StillRunningError) as left:
-        run.step(leave_after=1.5)
+        run.step(leave_after=0.2, may_leave=lambda: run.said("tick 3"))
+    run.go()
     assert left.value.container_id
     assert run.record is not None
     assert run.record.position.shown["stdout"] > 0
@@ -345,7 +390,7 @@ print("done", flush=True)
 def test_a_worker_that_was_suspended_too_long_does_not_stop_what_the_next_attempt_follows(
     make: Callable[..., Run], engine: Engine, tmp_path: Path
 ) -> None:
-    run = make("while not os.path.exists('/tmp/go'): time.sleep(0.1)")
+    run = make("until('go')")
     path = os.pathsep.join([str(REPOSITORY), str(REPOSITORY / "plugins")])
     environment = {
         **os.environ, **run.installation.environment, "PYTHONPATH": path, "AIRFLOW_HOME": str(tmp_path / "airflow"),
@@ -355,41 +400,68 @@ def test_a_worker_that_was_suspended_too_long_does_not_stop_what_the_next_attemp
     def follower(name: str) -> subprocess.Popen[str]:
         command = [sys.executable, "-c", FOLLOWER, str(run.installation.folder), run.name, run.job_id, name]
         worker = subprocess.Popen(command, env=environment, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True)
-        end = time.monotonic() + 60
-        while not ((folder / "follower").exists() and (folder / "follower").read_text() == name):
-            assert worker.poll() is None
-            assert time.monotonic() < end
-            time.sleep(0.1)
+        workers.enter_context(killed_at_last(worker))
+        wait_until(lambda: worker.poll() is not None or followed_by() == name)
+        assert worker.poll() is None
         return worker
+
+    def followed_by() -> str:
+        return (folder / "follower").read_text() if (folder / "follower").exists() else ""
 
     def state() -> str:
         return str(engine.client.inspect_container(run.container)["State"]["Status"])
 
-    first = follower("first")
-    end = time.monotonic() + 60
-    while not (run.record and container_names_of(engine, run.container)):
-        assert time.monotonic() < end
+    with ExitStack() as workers:
+        first = follower("first")
+        wait_until(lambda: run.record and container_names_of(engine, run.container))
+        # It must not hold a lock while it is suspended, which would hold up the second one.
+        wait_until(lambda: suspended(first, run.installation.folder))
+        second = follower("second")
+        # It wakes, and its supervisor tells it to end. (A signal that waits for the wake may reach another thread.)
+        first.send_signal(signal.SIGCONT)
+        time.sleep(0.2)
+        first.send_signal(signal.SIGTERM)
+        first.communicate(timeout=120)
+        assert first.returncode not in (0, -signal.SIGTERM)
+        assert state() == "running"
+        # The one that follows now is told to end: it stops the container.
+        second.send_signal(signal.SIGTERM)
+        second.communicate(timeout=120)
+        assert second.returncode != 0
+        assert not container_names_of(engine, run.container)
+
+
+@contextmanager
+def killed_at_last(process: subprocess.Popen[str]) -> Iterator[None]:
+    """Leave no process behind when the test fails."""
+    with process:
+        try:
+            yield
+        finally:
+            process.kill()
+
+
+def suspended(process: subprocess.Popen[str], folder: Path) -> bool:
+    """Suspend a process, unless it holds a lock of a file in a folder."""
+    process.send_signal(signal.SIGSTOP)
+    os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WNOWAIT)
+    # That of its own scratch folder holds nobody up.
+    if not [name for name in held_locks(folder, without=folder / "airflow") if "/scratch/" not in name]:
+        return True
+    process.send_signal(signal.SIGCONT)
+    return False
+
+
+def wait_until(condition: Callable[[], Any]) -> None:
+    """Wait until something holds, however slow the machine is."""
+    deadline = time.monotonic() + 120
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
         time.sleep(0.1)
-    # It has told of the start by then, and holds no lock that would hold up the second one.
-    time.sleep(1.5)
-    first.send_signal(signal.SIGSTOP)
-    second = follower("second")
-    # It wakes, and is told to end by its supervisor. (A signal that waits for the wake may reach a thread that waits.)
-    first.send_signal(signal.SIGCONT)
-    time.sleep(0.2)
-    first.send_signal(signal.SIGTERM)
-    first.communicate(timeout=60)
-    assert first.returncode not in (0, -signal.SIGTERM)
-    assert state() == "running"
-    # The one that follows now is told to end: it stops the container.
-    second.send_signal(signal.SIGTERM)
-    second.communicate(timeout=60)
-    assert second.returncode != 0
-    assert not container_names_of(engine, run.container)
 
 
 def container_names_of(engine: Engine, name: str) -> list[str]:
-    """The container of that name, when it runs."""
+    """Ids of the container of that name, when it runs."""
     return [item["Id"] for item in engine.client.containers(filters={"name": f"^/{name}$"})]
 
 
