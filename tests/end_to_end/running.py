@@ -124,7 +124,7 @@ class Running:
             lines.append(f"Airflow cannot be asked: {error!r}")
         for part in ("server", "scheduler", "api-server", "triggerer"):
             if (file := self.airflow.log_file(part)).exists():
-                lines += [f"--- {file}", last_lines(file, 8)]
+                lines += [f"--- {file}", *(line[:300] for line in last_lines(file, 8).splitlines())]
         return "\n".join(lines)
 
 

@@ -188,6 +188,7 @@ def test_a_worker_that_is_killed_loses_no_container_and_no_line(running: Running
         name = f"killed-worker-{number}"
         configure(running, name)
         dag, run = running.trigger(name)
+        until(lambda: containers(name))  # noqa: B023
         until(lambda: len(ticks(log(running, dag, run))) > 1)  # noqa: B023
         if kill_task(running, dag, run):
             break
