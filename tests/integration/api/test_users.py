@@ -37,15 +37,18 @@ def test_an_action_needs_the_permission_to_start_jobs(server: ApiServer) -> None
 def test_an_action_whose_caller_has_gone_away_ends_and_leaves_nothing(server: ApiServer) -> None:
     server.installation.component(ASKED, {"network": "none", "synchronous_actions": ["look"]})
     root = server.installation.settings.workspaces
-    body = {"configData": {"parameters": {"script": "import time; time.sleep(4); print(1)"}}}
+    waits = "import os, time\nwhile not os.path.exists('/data/go'): time.sleep(0.05)\nprint(1)"
+    body = {"configData": {"parameters": {"script": waits}}}
     client = server.as_("all")
     with pytest.raises(requests.exceptions.ReadTimeout):
         client.post(f"{server.url}/docker-runner/{ASKED}/action/look", json=body, timeout=2)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 240
     for begun in (True, False):
         while (any(ASKED in name for name in container_names()) or any(root.glob(f"*{ASKED}*"))) is not begun:
             assert time.monotonic() < deadline, f"begun: {begun}"
             time.sleep(0.2)
+        for config in root.glob(f"*{ASKED}*/**/config.json"):
+            (config.parent / "go").touch()
 
 
 @pytest.mark.rules("API-2", "API-22", "API-48")

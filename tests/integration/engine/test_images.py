@@ -221,7 +221,7 @@ def test_a_registry_that_does_not_answer_is_an_application_error_after_the_last_
     with pytest.raises(ApplicationError, match=r"127.0.0.1:1/absent:1 cannot be pulled.*does not answer.*refused"):
         prepare_image(engine, ImageRequest("127.0.0.1:1/absent", "1"), told.append, limits=FAST)
     assert len(told) == FAST.attempts
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 60
 
 
 @pytest.mark.parametrize("name", ["Not A Name", "UPPER/case"])

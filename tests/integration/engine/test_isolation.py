@@ -261,7 +261,7 @@ def listener(
     container = engine.client.create_container_from_config(config, f"{listening.name}-listener")["Id"]
     engine.client.connect_container_to_network(container, inside)
     engine.client.start(container)
-    for _ in range(200):
+    for _ in range(2400):
         if engine.client.logs(container):
             break
         time.sleep(0.05)

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tarfile
 import threading
+import time
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -408,9 +409,11 @@ def test_progress_is_told_now_and_then(engine: Engine, images: Images, bad_line:
     bad_line.pause_seconds = 0.3
     told: list[str] = []
     limits = PullLimits(progress_seconds=1)
+    began = time.monotonic()
     prepare_image(engine, ImageRequest(here, "1.0"), told.append, limits=limits)
+    seconds = time.monotonic() - began
     shown = [line for line in told if "layers are here" in line]
-    assert 1 <= len(shown) <= 4
+    assert 1 <= len(shown) <= seconds + 1
     assert all(f"Pulling the image {here}:1.0: " in line for line in shown)
     assert " of 1 layers are here, " in shown[0]
     assert " of 1.0 MB downloaded." in shown[0]
@@ -434,7 +437,7 @@ def test_an_image_is_pulled_once_when_many_processes_want_it(engine: Engine, ima
     processes = [
         subprocess.Popen([sys.executable, "-c", PULL, here], stdout=subprocess.PIPE, text=True) for _ in range(4)
     ]
-    outputs = [process.communicate(timeout=60)[0].splitlines() for process in processes]
+    outputs = [process.communicate(timeout=300)[0].splitlines() for process in processes]
     assert [process.returncode for process in processes] == [0] * 4
     assert sorted(lines[-1] for lines in outputs) == ["False"] * 3 + ["True"]
     (pulling,) = [lines for lines in outputs if lines[-1] == "True"]

@@ -89,14 +89,14 @@ def rests(installation: Installation) -> Iterator[tuple[threading.Event, threadi
     installation.settings.workspaces.mkdir(parents=True)
 
     def hold() -> None:
-        with at_rest(installation.settings.workspaces, f"cli.{SCRIPT}.main", seconds=5) as resting:
+        with at_rest(installation.settings.workspaces, f"cli.{SCRIPT}.main", seconds=60) as resting:
             assert resting
             taken.set()
-            give_back.wait(10)
+            give_back.wait(120)
 
     thread = threading.Thread(target=hold)
     thread.start()
-    assert taken.wait(5)
+    assert taken.wait(120)
     yield taken, give_back
     give_back.set()
     thread.join()

@@ -8,7 +8,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import pytest
@@ -49,6 +49,13 @@ class Server:
         with gelf_server(Transport(transport), HERE, reader, identify=identify or (lambda: known), port=port) as env:
             self.address = (env["KBC_LOGGER_ADDR"], int(env["KBC_LOGGER_PORT"]))
             yield self
+
+
+def until(condition: Callable[[], Any]) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 @pytest.fixture
@@ -191,13 +198,19 @@ def test_who_is_not_the_container_is_not_listened_to_whatever_it_calls_itself(se
 def test_a_client_that_opens_connections_without_end_does_not_keep_others_out(server: Server) -> None:
     with server.running("tcp"):
         opened = [server.connect() for _ in range(200)]
-        time.sleep(0.2)
+        until(lambda: server.notices)
         for client in opened:
             client.close()
-        time.sleep(0.2)
-        with server.connect() as client:
-            client.sendall(message("still there") + b"\0")
-    assert server.texts == ["still there"]
+
+        def heard() -> bool:
+            # It may have to find out first that the others are gone.
+            with suppress(OSError), server.connect() as client:
+                client.sendall(message("still there") + b"\0")
+                time.sleep(0.05)
+            return bool(server.texts)
+
+        until(heard)
+    assert set(server.texts) == {"still there"}
     assert set(server.notices) == {"A connection to the GELF server was refused: 64 are open already."}
 
 
@@ -206,7 +219,7 @@ def test_a_server_whose_container_never_came_ends_at_once(server: Server) -> Non
     with server.running("tcp", identify=lambda: None), server.connect() as client:
         client.sendall(message("nobody") + b"\0")
     assert server.messages == []
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 8
 
 
 def test_the_port_of_a_container_that_runs_already_is_taken_again(server: Server) -> None:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -107,21 +108,30 @@ def test_the_scheduler_wakes_when_another_connection_writes(tmp_path: Path) -> N
     version = DatabaseVersion.of(f"sqlite:///{path}?timeout=30")
     assert version is not None
 
-    writer.execute("INSERT INTO t VALUES (1)")
-    assert _seconds_of(version) < 0.1, "what changed before the wait counts"
+    def insert() -> None:
+        writer.execute("INSERT INTO t VALUES (1)")
 
-    # Begin at the start of a full second, at whose end the wait would end anyway.
-    time.sleep(1.01 - time.time() % 1)
-    threading.Timer(0.2, lambda: writer.execute("INSERT INTO t VALUES (2)")).start()
-    assert 0.15 < _seconds_of(version) < 0.6
+    def insert_later() -> None:
+        timer = threading.Timer(0.2, insert)
+        timers.append(timer)
+        timer.start()
 
-    time.sleep(1.01 - time.time() % 1)
-    assert 0.8 < _seconds_of(version) < 1.5, "without a change it goes on at the next full second"
+    timers: list[threading.Timer] = []
+    # A busy machine may be late, but not every time.
+    assert any(_seconds_of(version, insert) < 0.1 for _ in range(10)), "what changed before the wait counts"
+    assert any(0.15 < _seconds_of(version, insert_later) < 0.6 for _ in range(10))
+    for timer in timers:
+        timer.join()
+    version.wait_for_change(until=lambda: False)
+    assert any(0.8 < _seconds_of(version) < 1.5 for _ in range(10)), "without a change it goes on at the next second"
     version.close()
     writer.close()
 
 
-def _seconds_of(version: DatabaseVersion) -> float:
+def _seconds_of(version: DatabaseVersion, before: Callable[[], object] = lambda: None) -> float:
+    # From the start of a full second, at whose end the wait would end anyway.
+    time.sleep(1.01 - time.time() % 1)
+    before()
     started = time.monotonic()
     version.wait_for_change(until=lambda: False)
     return time.monotonic() - started
