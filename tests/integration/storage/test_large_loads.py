@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import shutil
 from collections.abc import Callable
+from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from tests.integration.storage.lake_files import leftovers, read_csv
@@ -18,6 +20,12 @@ from docker_runner.storage.lake import csv_pieces, csv_structure
 Load = Callable[..., LoadedTable]
 Rows = Callable[..., list[list[str]]]
 ID = "in.c-main.t"
+
+
+class BehindClock(datetime):
+    @classmethod
+    def now(cls, tz: tzinfo | None = None) -> datetime:  # type: ignore[override]
+        return datetime.now(tz) - timedelta(hours=1)
 
 
 @pytest.fixture(autouse=True)
@@ -47,6 +55,23 @@ def test_rows_are_written_once_and_are_replaced_added_to_and_updated_like_others
     assert rows(where=Where("w", ("",))) == [["3", "c", ""], ["4", "e", ""], ["5", "f", ""]]
     assert len(folders(tmp_path)) == 3
     assert leftovers(tmp_path / "lake") == []
+
+
+def test_what_a_killed_load_has_left_is_not_taken_for_rows_also_when_the_clock_is_behind(
+    load: Load, rows: Rows, lake: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load("id\n1\n")
+    seen = lake.table(ID).last_import_date
+    monkeypatch.setattr("docker_runner.storage.lake.import_dates.datetime", BehindClock)
+    # Every attempt at the next load has this time.
+    (folder,) = folders(tmp_path)
+    moment = f"{seen + timedelta(microseconds=1):%Y-%m-%d %H:%M:%S.%f}+00"
+    left = folder.with_name(f"_timestamp={quote(moment, safe=' +')}")
+    shutil.copytree(folder, left)
+    load("id\n2\n", incremental=True)
+    assert rows() == [["1"], ["2"]]
+    assert left in folders(tmp_path)
+    assert len(list(left.iterdir())) == 2
 
 
 def test_few_rows_of_many_bytes_are_written_once_too(

@@ -11,6 +11,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import quote
@@ -21,7 +22,7 @@ from docker_runner.storage.lake.connection import Connection
 from docker_runner.storage.names import TIMESTAMP_COLUMN
 
 
-def adopt(connection: Connection, table: Table, files: Sequence[Path], now: datetime) -> Path | None:
+def adopt(connection: Connection, table: Table, files: Sequence[Path], now: datetime) -> list[Path]:
     """Add files to a table, inside the write transaction.
 
     Args:
@@ -31,32 +32,36 @@ def adopt(connection: Connection, table: Table, files: Sequence[Path], now: date
         now: time of the load.
 
     Returns:
-        The new folder of the files, to be removed if the transaction is undone; None if the table's files are not in a
-        local folder, or if a column hides which folder that is. Nothing has happened then.
+        The new files, to be removed if the transaction is undone; none if the table's files are not in a local folder,
+        or if a column hides which folder that is. Nothing has happened then.
     """
     if not isinstance(connection.location.data, Path) or "filename" in map(str.lower, table.columns):
-        return None
+        return []
     moment = now.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S.%f+00")
     folder = _folder(connection, sql.table(table.id)) / f"{TIMESTAMP_COLUMN}={quote(moment, safe=' +')}"
     folder.mkdir(parents=True, exist_ok=True)
+    # Where the clock is behind, a load that was killed may have left files in the folder of the same time.
+    load = f"load-{uuid.uuid4()}"
+    adopted = [folder / f"{load}-{number}.parquet" for number in range(len(files))]
     try:
-        for file in files:
-            _give(file, folder / f"load-{uuid.uuid4()}.parquet")
+        for file, target in zip(files, adopted, strict=True):
+            _give(file, target)
         connection.run(
             f"CALL ducklake_add_data_files({sql.text(sql.LAKE)}, {sql.text(table.name)}, "
-            f"{sql.text(f'{folder}/*.parquet')}, schema => {sql.text(table.bucket)}, hive_partitioning => true)"
+            f"{sql.text(f'{folder}/{load}-*.parquet')}, schema => {sql.text(table.bucket)}, hive_partitioning => true)"
         )
     except BaseException:
-        remove(folder)
+        remove(adopted)
         raise
-    return folder
+    return adopted
 
 
-def remove(folder: Path) -> None:
-    """Remove the folder of files that were not adopted after all."""
-    for file in folder.iterdir():
-        file.unlink()
-    folder.rmdir()
+def remove(files: Sequence[Path]) -> None:
+    """Remove files that were not adopted after all, and their folder."""
+    for file in files:
+        file.unlink(missing_ok=True)
+    with suppress(OSError):
+        files[0].parent.rmdir()
 
 
 def _folder(connection: Connection, table: str) -> Path:

@@ -43,7 +43,7 @@ class TableWriter:
         self._present = present
         self._now = next_import_date(connection.run, load.table_id, present)
         self._structure = Structure(connection, load, present, now=self._now)
-        self._adopted: Path | None = None
+        self._adopted: list[Path] = []
 
     def withdraw(self) -> None:
         """Remove the files that :meth:`write` has put into the lake; the transaction was not committed."""
