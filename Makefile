@@ -57,9 +57,9 @@ storm: setup ## let 16 processes commit to one Storage 30 times each, on SQLite 
 	@scripts/ensure_postgres.sh >/dev/null
 	@DOCKER_RUNNER_STORM_PROCESSES=16 DOCKER_RUNNER_STORM_COMMITS=10 $(PYTHON) -m pytest -s tests/integration/storage/test_storm.py
 
-crashes: setup ## kill processes that write to a Storage 120 times, on SQLite and on PostgreSQL
+crashes: setup ## kill processes that write to a Storage and maintain it 180 times, on SQLite and on PostgreSQL
 	@scripts/ensure_postgres.sh >/dev/null
-	@DOCKER_RUNNER_CRASHES=100 $(PYTHON) -m pytest -s tests/integration/storage/test_crashes.py
+	@DOCKER_RUNNER_CRASHES=40 DOCKER_RUNNER_CRASHES_ROWS=1000000 $(PYTHON) -m pytest -s tests/integration/storage/test_crashes.py
 
 requests: setup ## send 2,000 requests that were made from the HTTP API's description, right and wrong ones
 	@DOCKER_RUNNER_API_REQUESTS=2000 $(PYTHON) -m pytest -s tests/integration/api/test_schemathesis.py

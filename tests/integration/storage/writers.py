@@ -11,18 +11,24 @@ import subprocess
 import sys
 import traceback
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 # Not used here, but by every process that is forked.
 import duckdb  # noqa: F401
 
 from docker_runner.storage import open_storage
-from docker_runner.storage.base import Commit, FileUpload, StateKey, Storage, TableLoad
+from docker_runner.storage.base import Commit, FileUpload, StateKey, StateUpdate, Storage, TableLoad
+from docker_runner.storage.lake import load
+from docker_runner.storage.lake.lake import Lake
+from docker_runner.storage.lake.location import parse_location
 
 KEYS = 50
 ROWS = 2000
+LARGE_ROWS = int(os.environ.get("DOCKER_RUNNER_CRASHES_ROWS", "3000"))
 
 
 def storm(uri: str, folder: str, me: str, kinds: str, commits: str) -> None:
@@ -38,8 +44,8 @@ def _storm_commit(kind: str, folder: Path, me: str, number: int) -> Commit:
     source = folder / f"{me}.csv"
     if kind == "upserted":
         source.write_text("id,v\n" + "".join(f"{key},{me}-{number}\n" for key in range(KEYS)))
-        load = TableLoad("in.c-shared.upserted", source, primary_key=("id",), incremental=True)
-        return Commit(f"{kind} {me} {number}", (load,))
+        upsert = TableLoad("in.c-shared.upserted", source, primary_key=("id",), incremental=True)
+        return Commit(f"{kind} {me} {number}", (upsert,))
     source.write_text(f"writer,number\n{me},{number}\n")
     table = f"in.c-own.t{me}" if kind == "own" else "in.c-shared.appended"
     return Commit(
@@ -50,14 +56,82 @@ def _storm_commit(kind: str, folder: Path, me: str, number: int) -> Commit:
     )
 
 
-def versions(uri: str, folder: str, first: str) -> None:
-    """Commit one version of two tables, a file and a state after the other, and say each number when it is there."""
-    storage = open_storage(uri)
-    number = int(first)
+def work(uri: str, folder: str, kind: str, me: str) -> None:
+    """Do one kind of work without end, and say each time when it is done; goes on with what was done last."""
+    lake = Lake(parse_location(uri))
+    number = lake.state(StateKey(kind, me)).get("number", -1) + 1
     while True:
-        write_version(storage, Path(folder), number)
-        print("committed", number, flush=True)
+        WORK[kind](lake, Path(folder), me, number)
+        print("committed", kind, me, number, flush=True)
         number += 1
+
+
+def _work_versions(lake: Lake, folder: Path, _me: str, number: int) -> None:
+    write_version(lake, folder, number)
+
+
+def _work_shared(lake: Lake, folder: Path, me: str, number: int) -> None:
+    """A row for a table of its own and for a common one, and all rows of a third, which are its last writer's."""
+    added, keys = folder / f"added-{me}.csv", folder / f"keys-{me}.csv"
+    added.write_text(f"writer,number\n{me},{number}\n")
+    keys.write_text("id,v\n" + "".join(f"{key},{me}-{number}\n" for key in range(KEYS)))
+    lake.commit(
+        Commit(
+            f"shared {me} {number}",
+            (
+                TableLoad(f"in.c-own.t{me}", added, incremental=True),
+                TableLoad("in.c-shared.appended", added, incremental=True),
+                TableLoad("in.c-shared.upserted", keys, primary_key=("id",), incremental=True),
+            ),
+            (FileUpload(added, f"{me}-{number}", ("shared",)),),
+            state={StateKey("shared", me): StateUpdate({"number": number}, _follows(number))},
+        )
+    )
+
+
+def _follows(number: int) -> Callable[[Mapping[str, Any]], bool]:
+    return lambda present: bool(present.get("number", -1) == number - 1)
+
+
+def _work_large(lake: Lake, folder: Path, me: str, number: int) -> None:
+    """A table of one number, and one that grows by as many rows; both get the files that the rows were staged in."""
+    load._MANY_ROWS = min(load._MANY_ROWS, LARGE_ROWS - 1)
+    source = folder / f"large-{me}.csv"
+    lake._connection.run(f"COPY (SELECT range AS id, {number} AS v FROM range({LARGE_ROWS})) TO '{source}' (HEADER)")
+    loads = (
+        TableLoad(f"in.c-large.replaced{me}", source),
+        TableLoad(f"in.c-large.appended{me}", source, incremental=True),
+    )
+    lake.commit(Commit(f"large {me} {number}", loads, state={StateKey("large", me): {"number": number}}))
+
+
+def _work_restored(lake: Lake, folder: Path, me: str, number: int) -> None:
+    """A table whose rows all have one number, from 0 to 2, which is put back to an earlier one again and again."""
+    source, table = folder / f"restored-{me}.csv", f"in.c-back.t{me}"
+    source.write_text("id,v\n" + "".join(f"{row},{number % 3}\n" for row in range(ROWS)))
+    if number < 3:
+        lake.commit(Commit(f"restored {me} {os.getpid()} {number}", (TableLoad(table, source),)))
+    else:
+        lake.restore(table, lake.history(table)[1 + number % 2].snapshot)
+
+
+def _work_maintained(lake: Lake, _folder: Path, _me: str, _number: int) -> None:
+    lake.maintain(timedelta(days=1))
+
+
+def _work_emptied(lake: Lake, _folder: Path, _me: str, _number: int) -> None:
+    """Maintenance that removes whatever is not needed at once: nobody else may be at work."""
+    lake.maintain(timedelta(0), grace=timedelta(0))
+
+
+WORK: dict[str, Callable[[Lake, Path, str, int], None]] = {
+    "versions": _work_versions,
+    "shared": _work_shared,
+    "large": _work_large,
+    "restored": _work_restored,
+    "maintained": _work_maintained,
+    "emptied": _work_emptied,
+}
 
 
 def write_version(storage: Storage, folder: Path, number: int) -> None:
@@ -81,7 +155,7 @@ def write_version(storage: Storage, folder: Path, number: int) -> None:
     source.unlink()
 
 
-PROGRAMS: dict[str, Callable[..., None]] = {"storm": storm, "versions": versions}
+PROGRAMS: dict[str, Callable[..., None]] = {"storm": storm, "work": work}
 
 
 class Writers:
@@ -115,9 +189,11 @@ class Writers:
         assert line, "the writers ended"
         return line.rstrip("\n").split(maxsplit=1)
 
-    def until_end(self) -> Iterator[Sequence[str]]:
-        """What a process says until it ends, of one at a time."""
-        while (line := self.next_line())[0] != "ended":
+    def until_end(self, number: int = 1) -> Iterator[Sequence[str]]:
+        """What processes say until so many have ended."""
+        while number:
+            line = self.next_line()
+            number -= line[0] == "ended"
             yield line
 
     def close(self) -> None:
