@@ -78,11 +78,11 @@ def test_json_has_null_for_what_it_has_no_number_for(orders: Path) -> None:
 
 
 def test_names_that_are_too_long_and_empty_tags_are_refused(orders: Path) -> None:
-    with pytest.raises(UserError, match="at most 255 bytes"):
-        run("upload", orders, "--name", "é" * 128)
+    with pytest.raises(UserError, match="at most 500 bytes"):
+        run("upload", orders, "--name", "é" * 251)
     with pytest.raises(UserError, match="A tag must not be empty"):
         run("upload", orders, "--tag", "")
-    assert "as file 1," in run("upload", orders, "--name", "é" * 127)
+    assert "as file 1," in run("upload", orders, "--name", "é" * 250)
 
 
 def test_an_incremental_import_adds_rows(orders: Path) -> None:

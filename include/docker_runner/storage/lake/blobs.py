@@ -22,7 +22,7 @@ MAX_AGE_DAYS = 15
 """Age at which files that are not permanent may be removed (OF-5)."""
 
 _CHUNK_BYTES = 8 << 20
-_LONGEST_NAME_BYTES = 255
+_LONGEST_NAME_BYTES = 500
 _MAX_PARTS = 9000  # object storage takes 10,000
 
 
