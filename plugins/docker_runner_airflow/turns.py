@@ -2,13 +2,17 @@
 
 Airflow lets the runs of one DAG wait for each other, but not those of a configuration's own DAG for jobs on its data
 that run as another one. So each run asks Storage for its turn before it does anything. Nobody gives a turn back:
-whoever finds it taken asks Airflow whether that run has ended, and takes it over then. A run that died leaves no lock.
+whoever finds it taken asks Airflow whether that run is running, and takes it over when it is not. A run that died
+leaves no lock.
+
+A run that has had its turn and is *queued* has ended and was cleared. It must not be waited for: Airflow starts no run
+of a DAG while another one of it is running, and the one that waits is running. It asks for a turn again when it begins.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -26,7 +30,8 @@ BEGIN = "begin"
 """The method of a task that is called when a run that it waited for has ended."""
 _TRIGGERERS_LOOK_SECONDS = 5.0
 _COMES_AGAIN_AFTER = timedelta(seconds=10)
-_UNDER_WAY = ["queued", "running"]
+_ENDED = ("success", "failed")
+_STATES = ("queued", "running", *_ENDED)
 
 
 def wait_for_turn(
@@ -59,11 +64,11 @@ def wait_for_turn(
     holder = turns.take(what, own)
     while holder != own:
         dag, run = json.loads(holder)
-        wait_for_run(ti, dag, run, log=log)
+        wait_for_run(ti, dag, run, log=log, ended=(*_ENDED, "queued"))
         holder = turns.take(what, own, over=holder)
 
 
-def wait_for_run(ti: Any, dag: str, run: str, *, log: logging.Logger) -> None:
+def wait_for_run(ti: Any, dag: str, run: str, *, log: logging.Logger, ended: Sequence[str] = _ENDED) -> None:
     """Leave the task until a run has ended; give back when it has.
 
     The worker is left to others at once: many that wait would keep it from those that they wait for.
@@ -73,12 +78,13 @@ def wait_for_run(ti: Any, dag: str, run: str, *, log: logging.Logger) -> None:
         dag: id of the DAG.
         run: id of the run.
         log: is told who is waited for.
+        ended: states in which the run is not waited for.
     """
-    if not ti.get_dr_count(dag_id=dag, run_ids=[run], states=_UNDER_WAY):
+    if not ti.get_dr_count(dag_id=dag, run_ids=[run], states=[state for state in _STATES if state not in ended]):
         return
     log.info("Waiting for the run %s of %s, which runs the same configuration.%s", run, dag, _hint(ti, dag))
     if api_server.triggerer_runs():
-        _leave_until_ended(dag, run)
+        _leave_until(ended, dag, run)
     _come_again()
 
 
@@ -97,11 +103,11 @@ def _come_again() -> NoReturn:
     raise AirflowRescheduleException(datetime.now(UTC) + _COMES_AGAIN_AFTER)  # type: ignore[no-untyped-call]
 
 
-def _leave_until_ended(dag: str, run: str) -> NoReturn:
+def _leave_until(states: Sequence[str], dag: str, run: str) -> NoReturn:
     from airflow.providers.standard.triggers.external_task import DagStateTrigger
     from airflow.sdk.exceptions import TaskDeferred
     from airflow.utils.state import DagRunState
 
-    ended = [DagRunState.SUCCESS, DagRunState.FAILED]
-    trigger = DagStateTrigger(dag_id=dag, run_ids=[run], states=ended, poll_interval=_TRIGGERERS_LOOK_SECONDS)
+    wanted = [DagRunState(state) for state in states]
+    trigger = DagStateTrigger(dag_id=dag, run_ids=[run], states=wanted, poll_interval=_TRIGGERERS_LOOK_SECONDS)
     raise TaskDeferred(trigger=trigger, method_name=BEGIN)

@@ -16,22 +16,22 @@ JOBS = "docker_runner_jobs"
 
 
 class Airflow:
-    """What tasks are told: which runs are under way, and which DAGs are paused."""
+    """What tasks are told: which runs are running or queued, and which DAGs are paused."""
 
     def __init__(self) -> None:
-        self.under_way: set[tuple[str, str]] = set()
+        self.states: dict[tuple[str, str], str] = {}
         self.paused: set[str] = set()
 
     def task(self, dag: str, run: str, *, attempt: int = 1) -> Any:
         """What the first task of a run is told of itself and of others."""
-        self.under_way.add((dag, run))
+        self.states[dag, run] = "running"
         return SimpleNamespace(
             dag_id=dag,
             run_id=run,
             try_number=attempt,
             max_tries=3,
             xcom_push=lambda **_: None,
-            get_dr_count=lambda *, dag_id, run_ids, states: int((dag_id, run_ids[0]) in self.under_way),
+            get_dr_count=lambda *, dag_id, run_ids, states: int(self.states.get((dag_id, run_ids[0])) in states),
             get_dag=lambda dag_id: SimpleNamespace(is_paused=dag_id in self.paused),
         )
 
@@ -65,6 +65,16 @@ def own_run(airflow: Airflow, run: str, *, config: str = "one", branch: str = "m
     task = CreateWorkspaceOperator.of(CREATE_WORKSPACE, own=ids)
     dag = f"{SCRIPT}--{config}"
     return task.execute({"ti": airflow.task(dag, run), "run_id": run, "params": params})
+
+
+def job_in_line(airflow: Airflow, run: str, *, after: list[list[str]]) -> None:
+    """A job that the API has asked to let others go first."""
+    from docker_runner_airflow.jobs_dag import jobs_dag
+
+    (task,) = jobs_dag().tasks
+    task.execute(
+        {"ti": airflow.task(JOBS, run), "run_id": run, "params": {"component": SCRIPT, "api": {"after": after}}}
+    )
 
 
 def job(airflow: Airflow, run: str, *, attempt: int = 1, **params: Any) -> dict[str, Any]:
@@ -102,11 +112,11 @@ def test_a_run_of_its_own_dag_waits_for_a_job_with_the_same_data_and_the_other_w
     assert job(airflow, "first")
     assert waits_for(lambda: own_run(airflow, "scheduled")) == "first"
     assert job(airflow, "first", attempt=2), "it has the turn already"
-    airflow.under_way.remove((JOBS, "first"))
+    airflow.states[JOBS, "first"] = "success"
     assert own_run(airflow, "scheduled")
     assert waits_for(lambda: job(airflow, "second")) == "scheduled"
     assert waits_for(lambda: job(airflow, "first", attempt=3)) == "scheduled", "somebody has cleared it"
-    airflow.under_way.remove((f"{SCRIPT}--one", "scheduled"))
+    airflow.states[f"{SCRIPT}--one", "scheduled"] = "failed"
     assert job(airflow, "second")
 
 
@@ -129,9 +139,40 @@ def test_a_job_that_has_its_turn_does_not_wait_for_one_that_was_there_before_and
 ) -> None:
     after = {"after": [[f"{SCRIPT}--one", "cleared"]]}
     assert job(airflow, "mine", api=after)
-    airflow.under_way.add((f"{SCRIPT}--one", "cleared"))
+    airflow.states[f"{SCRIPT}--one", "cleared"] = "queued"
     assert waits_for(lambda: own_run(airflow, "cleared")) == "mine"
     assert job(airflow, "mine", api=after, attempt=2)
+
+
+def test_runs_that_were_cleared_together_begin_in_the_order_in_which_airflow_starts_them(
+    installation: Installation, airflow: Airflow
+) -> None:
+    dag = f"{SCRIPT}--one"
+    for night in ("night 1", "night 2"):
+        assert own_run(airflow, night)
+        airflow.states[dag, night] = "success"
+    # Airflow does not start the second one before the first one has ended.
+    airflow.states[dag, "night 2"] = "queued"
+    assert own_run(airflow, "night 1")
+    airflow.states[dag, "night 1"] = "success"
+    assert own_run(airflow, "night 2")
+    # One that has begun anew is at work: what is another DAG's waits for it, until it has ended or is cleared again.
+    assert waits_for(lambda: job(airflow, "a job")) == "night 2"
+
+
+def test_who_waits_in_the_triggerer_goes_on_also_when_the_other_run_is_cleared_as_soon_as_it_has_ended(
+    installation: Installation, airflow: Airflow
+) -> None:
+    from airflow.sdk.exceptions import TaskDeferred
+
+    assert own_run(airflow, "mine")
+    with pytest.raises(TaskDeferred) as left:
+        job(airflow, "a job")
+    assert {str(state) for state in left.value.trigger.states} == {"success", "failed", "queued"}
+    airflow.states[f"{SCRIPT}--one", "before"] = "queued"
+    with pytest.raises(TaskDeferred) as left:
+        job_in_line(airflow, "in line", after=[[f"{SCRIPT}--one", "before"]])
+    assert {str(state) for state in left.value.trigger.states} == {"success", "failed"}
 
 
 def test_without_a_triggerer_the_task_comes_again_and_a_paused_dag_is_told(

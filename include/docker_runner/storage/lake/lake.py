@@ -38,6 +38,7 @@ from docker_runner.storage.lake.location import Location
 from docker_runner.storage.lake.maintenance import EVENT_DAYS, GRACE, Maintained, maintain
 from docker_runner.storage.lake.records import Kind, delete, find, put
 from docker_runner.storage.lake.restore import restore
+from docker_runner.storage.lake.turns import LakeTurns
 from docker_runner.storage.names import split_table_id
 
 
@@ -55,6 +56,7 @@ class Lake(LakeLedger):
         """
         super().__init__(location)
         self._connection = Connection(location)
+        self._turns = LakeTurns(location)
         self._one_at_a_time = threading.RLock()
 
     def buckets(self) -> Sequence[Bucket]:
@@ -203,7 +205,9 @@ class Lake(LakeLedger):
         """
         with self._one_at_a_time, storage_errors():
             done = maintain(self._connection, keep=keep, grace=grace)
-        return replace(done, events=self.remove_events(datetime.now(UTC) - timedelta(days=EVENT_DAYS)))
+        long_ago = datetime.now(UTC) - timedelta(days=EVENT_DAYS)
+        self._turns.forget(long_ago)
+        return replace(done, events=self.remove_events(long_ago))
 
     def close(self) -> None:
         """Close the lake."""

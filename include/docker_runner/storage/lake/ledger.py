@@ -16,7 +16,7 @@ from typing import Any
 from docker_runner.errors import NotFoundError, TokenError, UserError
 from docker_runner.storage.events import Event, EventQuery
 from docker_runner.storage.lake import sql
-from docker_runner.storage.lake.ledger_database import EVENTS, TOKENS, ledger_database
+from docker_runner.storage.lake.ledger_database import EVENTS, TOKENS, ledger_database, time_text
 from docker_runner.storage.lake.location import Location
 from docker_runner.storage.tokens import (
     LONGEST_DESCRIPTION,
@@ -60,10 +60,10 @@ class LakeLedger:
                     hash_of(secret),
                     token_id,
                     description,
-                    _text(now),
+                    time_text(now),
                     creator,
                     json.dumps(permissions.document()),
-                    _text(expires) if expires else None,
+                    time_text(expires) if expires else None,
                 ],
             )
         return NewToken(Token(token_id, description, now, creator, permissions, expires), secret)
@@ -80,7 +80,7 @@ class LakeLedger:
         with self._database.session(durable=True) as session:
             session.run(
                 f"UPDATE {TOKENS} SET revoked = ? WHERE id = ? AND revoked IS NULL",
-                [_text(datetime.now(UTC)), token_id],
+                [time_text(datetime.now(UTC)), token_id],
             )
             rows = session.run(f"SELECT {_TOKEN_COLUMNS} FROM {TOKENS} WHERE id = ?", [token_id])
         if not rows:
@@ -131,7 +131,7 @@ class LakeLedger:
         if query.types:
             add(f"type IN ({', '.join('?' * len(query.types))})", *(kind.value for kind in query.types))
         if query.since:
-            add("created >= ?", _text(query.since))
+            add("created >= ?", time_text(query.since))
         if query.token_id is not None:
             add("token_id = ?", query.token_id)
         where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
@@ -144,13 +144,9 @@ class LakeLedger:
     def remove_events(self, before: datetime) -> int:
         """Forget events from before a time; gives their number."""
         with self._database.session() as session:
-            ((number,),) = session.run(f"SELECT count(*) FROM {EVENTS} WHERE created < ?", [_text(before)])
-            session.run(f"DELETE FROM {EVENTS} WHERE created < ?", [_text(before)])
+            ((number,),) = session.run(f"SELECT count(*) FROM {EVENTS} WHERE created < ?", [time_text(before)])
+            session.run(f"DELETE FROM {EVENTS} WHERE created < ?", [time_text(before)])
         return int(number)
-
-
-def _text(time: datetime) -> str:
-    return time.astimezone(UTC).isoformat(timespec="microseconds")
 
 
 def _time(text: str | None) -> datetime | None:
@@ -174,7 +170,7 @@ def _event_row(event: Event) -> list[Any]:
     source = event.source
     details = json.dumps({"params": event.params, "results": event.results}, default=str)
     values = [
-        event.id, _text(event.created), source.job_id, source.run_id, source.component_id, source.config_id,
+        event.id, time_text(event.created), source.job_id, source.run_id, source.component_id, source.config_id,
         source.row_id, source.token_id, event.type.value, event.message, event.seconds, details,
     ]  # fmt: skip
     # PostgreSQL has no texts with a zero in them, and no database takes half of a surrogate pair.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -30,7 +31,6 @@ TOKENS = "docker_runner_tokens"
 EVENTS = "docker_runner_events"
 TURNS = "docker_runner_turns"
 
-# Times are texts in UTC with microseconds, which sort as they should in every database.
 _SCHEMA = (
     f"CREATE TABLE IF NOT EXISTS {TOKENS} (id BIGINT PRIMARY KEY, hash TEXT NOT NULL, description TEXT NOT NULL, "
     "created TEXT NOT NULL, creator TEXT NOT NULL, permissions TEXT NOT NULL, expires TEXT, revoked TEXT)",
@@ -39,7 +39,7 @@ _SCHEMA = (
     "type TEXT NOT NULL, message TEXT NOT NULL, seconds DOUBLE PRECISION, details TEXT NOT NULL)",
     f"CREATE INDEX IF NOT EXISTS {EVENTS}_by_job ON {EVENTS} (job_id)",
     f"CREATE INDEX IF NOT EXISTS {EVENTS}_by_time ON {EVENTS} (created)",
-    f"CREATE TABLE IF NOT EXISTS {TURNS} (what TEXT PRIMARY KEY, holder TEXT NOT NULL)",
+    f"CREATE TABLE IF NOT EXISTS {TURNS} (what TEXT PRIMARY KEY, holder TEXT NOT NULL, taken TEXT NOT NULL)",
 )
 
 
@@ -65,6 +65,11 @@ class Database(Protocol):
         Raises:
             StorageError: the database cannot be used.
         """
+
+
+def time_text(time: datetime) -> str:
+    """A time as the ledger keeps it: a text in UTC with microseconds, which sorts as it should in every database."""
+    return time.astimezone(UTC).isoformat(timespec="microseconds")
 
 
 def ledger_database(location: Location) -> Database:
