@@ -26,6 +26,9 @@ HEAD_LINES, TAIL_LINES = 40, 160
 DAG_SECONDS = 60.0
 """Time for Airflow to parse the DAG files, thousands of DAGs included."""
 
+NEW_FILE_SECONDS = 3.0
+"""Time, and a second for each DAG file, for a DAG that Airflow does not know to follow one that it knows."""
+
 STYLES = {"success": "green", "failed": "red", "upstream_failed": "red", "skipped": "dim", "up_for_retry": "yellow"}
 LEVELS = {"error": "red", "critical": "red", "warning": "yellow", "debug": "dim"}
 AIRFLOWS_OWN = re.compile(r"^(airflow($|\.)|task$|supervisor$|py\.warnings$|alembic|httpx|httpcore)")
@@ -159,7 +162,7 @@ def known_dag(airflow: LocalAirflow, api: AirflowApi, dag_id: str) -> dict[str, 
             raise RunError(f"{errors[0]['filename']} has an error, so its DAGs cannot run: {last_line}")
         # All files have had their time: some other DAG was stored, and this one has not followed.
         parsed = _seconds(api.last_parsed())
-        if dag is None and parsed >= asked and time.time() > parsed + 3.0 + len(dag_files(*folders)):
+        if dag is None and parsed >= asked and time.time() > parsed + NEW_FILE_SECONDS + len(dag_files(*folders)):
             break
         time.sleep(0.2)
     raise RunError(_no_such_dag(api, dag_id))

@@ -38,12 +38,12 @@ class PostgresServer:
         self._user = {"user": _NOBODY, "group": _NOBODY, "extra_groups": []} if os.getuid() == 0 else {}
         if self._user:
             os.chown(self._folder, _NOBODY, _NOBODY)
-        self.port = free_port()
         self._databases = 0
         password = self._folder / "password"
         password.write_text(PASSWORD)
         password.chmod(0o644)
         self._run("initdb", "-D", "data", "-U", "lake", "--pwfile=password", "-A", "scram-sha-256", "-N", "-E", "UTF8")
+        self.port = free_port()
         self.start()
 
     def start(self) -> None:
@@ -105,7 +105,7 @@ class S3Server:
         with self._log.open("wb") as output:
             command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(self.port)]
             self._process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 240
         while True:
             try:
                 socket.create_connection(("127.0.0.1", self.port), timeout=1).close()

@@ -138,7 +138,10 @@ def test_a_cleared_task_runs_again(airflow: LocalAirflow) -> None:
         }
 
 
-def test_an_unknown_dag_is_refused_with_the_names_that_are_close(airflow: LocalAirflow) -> None:
+def test_an_unknown_dag_is_refused_with_the_names_that_are_close(
+    airflow: LocalAirflow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("airflow_follow.NEW_FILE_SECONDS", 3)
     with pytest.raises(Exception, match=r"There is no DAG 'chian'\. There are: chain"):
         run_and_follow(airflow, "chian")
 

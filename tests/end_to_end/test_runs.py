@@ -205,10 +205,11 @@ def test_a_broken_configuration_is_a_dag_that_carries_its_error_and_hides_no_oth
     file.unlink()
 
 
-def test_a_wrong_value_in_the_trigger_form_starts_nothing(running: Running) -> None:
+def test_a_wrong_value_in_the_trigger_form_starts_nothing(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     running.installation.script("asked", "print(1)")
     with pytest.raises(ApiError, match="mode"):
         running.run("asked", mode="fast")
+    monkeypatch.setattr("airflow_follow.NEW_FILE_SECONDS", 3)
     with pytest.raises(RunError, match="askd"):
         running.run("askd")
 

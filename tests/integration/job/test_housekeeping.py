@@ -33,7 +33,7 @@ WAITS = "import time; print('begun', flush=True); time.sleep(300)"
 NO_IMAGES = timedelta(days=36_500)
 NOW = Limits(ended=timedelta(), unknown=timedelta(), images=NO_IMAGES)
 WEEK = Limits(ended=timedelta(days=7), unknown=timedelta(days=7), images=NO_IMAGES)
-CLEAN = ("clean", "--images", f"{NO_IMAGES.days}d", "--older-than")
+CLEAN = ("clean", "--images", f"{NO_IMAGES.days}d")
 
 
 @contextmanager
@@ -87,11 +87,11 @@ def test_what_a_killed_run_left_is_removed_and_what_still_runs_is_not(installati
         killed.wait()
         assert len(containers(installation)) == 2
         assert len(secrets(installation)) == 2
-        told = installation.command(*CLEAN, "0d", "--dry-run")
+        told = installation.command(*CLEAN, "--older-than", "0d", "--dry-run")
         assert told.stdout.startswith("Would remove 1 containers, 1 workspaces, 0 images.")
         assert "killed" in told.stdout
         assert len(containers(installation)) == len(secrets(installation)) == 2
-        done = installation.command(*CLEAN, "0d")
+        done = installation.command(*CLEAN, "--older-than", "0d")
         assert done.returncode == 0, done.stderr
         assert done.stdout.startswith("Removed 1 containers, 1 workspaces, 0 images.")
         assert "0 files of tables, 0 contents of stored files" in done.stdout
@@ -109,7 +109,7 @@ def test_what_stirred_a_short_while_ago_stays(installation: Installation) -> Non
         # Its secrets go as soon as nobody can be reading them, neither a process nor its container.
         remove(containers(installation))
         assert len(secrets(installation)) == 1
-        told = installation.command("clean", "--dry-run")
+        told = installation.command(*CLEAN, "--dry-run")
         assert told.stdout.startswith("Would remove 0 containers, 0 workspaces, 0 images.\n  secrets in workspace cli.")
         assert len(secrets(installation)) == 1
         done = clean(installation.tools(), WEEK)
@@ -261,7 +261,7 @@ def test_secrets_go_also_when_the_engine_is_down_but_nothing_that_may_be_at_work
 
 def test_a_run_of_airflow_that_stirred_today_stays_whatever_the_command_line_says(installation: Installation) -> None:
     with begun(installation, "between-two-tasks") as workspace:
-        done = installation.command(*CLEAN, "0h")
+        done = installation.command(*CLEAN, "--older-than", "0h")
         assert done.stdout.startswith("Removed 0 containers, 0 workspaces")
         assert workspace.folder.exists()
 

@@ -59,7 +59,7 @@ def run_beside(installation: Installation, meanwhile: Any, *, name: str = "count
 
 def begun(workspaces: Path) -> Path:
     """The data folder of the run that goes on in a folder of workspaces, when its component is at work."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 240
     while time.monotonic() < deadline:
         if found := list(workspaces.glob("*/rows/_/stages/0/data/out/files/begun")):
             return found[0].parents[2]
