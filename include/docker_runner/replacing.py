@@ -17,8 +17,9 @@ def replace_text(file: Path, text: str, *, mode: int | None = None) -> None:
 def replace_content(file: Path, content: bytes, *, mode: int | None = None) -> None:
     """Put new content in place of a file's; a process that is killed meanwhile leaves the file as it was.
 
-    A link stays a link: what it leads to is replaced, so that nothing of the old content stays anywhere. The file
-    keeps its owner and group as far as this process may give files away.
+    A link stays a link: what it leads to is replaced, so that nothing of the old content stays there; only
+    another hard link to the same file would keep it. The file keeps its owner and group as far as this process may give
+    files away.
 
     Args:
         file: the file; it need not exist.
@@ -35,6 +36,9 @@ def replace_content(file: Path, content: bytes, *, mode: int | None = None) -> N
             if before:
                 _give_to_owner(descriptor, before)
             stream.write(content)
+            stream.flush()
+            # A loss of power right after the replacing must not leave an empty file.
+            os.fsync(descriptor)
         temporary.chmod(stat.S_IMODE(before.st_mode) if before and mode is None else mode or 0o600)
         temporary.replace(file)
     finally:

@@ -285,9 +285,11 @@ class CleanUpOperator(StepOperator):
         causes = [name for name in failed if states[name] != "upstream_failed"] or failed
         problem = f"The run failed: see {', '.join(causes)}." if failed else ""
         workspace = self.workspace(context)
-        if not workspace.folder.exists():
-            refuse_other_machine(context, workspace)
+        is_gone = not workspace.folder.exists()
+        # Containers are found without the folder.
         manifest = clean_up(workspace, self.tools(), problem=problem)
+        if is_gone:
+            refuse_other_machine(context, workspace)
         if failed:
             message = f"Cleaned up. {problem}"
             LOG.error(message)

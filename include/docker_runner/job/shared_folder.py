@@ -54,7 +54,7 @@ def refuse_other_folder(root: Path, identity: object) -> None:
 def other_folder(root: Path) -> UserError:
     """That a run began in another folder of runs than this machine has."""
     return UserError(
-        f"This run began on a machine with another folder of runs: {root} is not shared with it. Set "
-        "DOCKER_RUNNER_WORKSPACES to one folder that all workers, the triggerer and the API server have under this "
-        "path (e.g. NFS), or have one worker only. What the run has left is still on that machine."
+        f"This run began on a machine with another folder of runs: {root} is not shared with it, or was removed "
+        "and made anew. Set DOCKER_RUNNER_WORKSPACES to one folder that all workers, the triggerer and the API server "
+        "have under this path (e.g. NFS), or have one worker only. What the run has left is still on that machine."
     )
