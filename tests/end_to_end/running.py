@@ -20,7 +20,7 @@ from tests.installation import SCRIPT, Installation
 from docker_runner.job.workspace import Workspace
 from docker_runner.project.dag_ids import dag_id
 
-WAIT = "import os, time\nwhile not os.path.exists('/data/go'): time.sleep(0.1)\n"
+WAIT = "import os, time\nfor _ in range(3000): os.path.exists('/data/go') or time.sleep(0.1)\n"
 """Code of a component that waits until the test lets it go on, with :meth:`Running.go`."""
 TEST_AIRFLOW = {
     # An answer that tells of an error of the database tells which one.

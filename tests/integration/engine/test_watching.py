@@ -40,7 +40,7 @@ pytestmark = pytest.mark.engine
 MakeSpec = Callable[..., ContainerSpec]
 COUNT = "import time, sys\nfor i in range({n}): print('line', i, flush=True); time.sleep({pause})\n"
 # What waits until the test lets it go on: a test never guesses how long a container takes to start.
-GATE = "import os, time\nwhile not os.path.exists('/data/go'): time.sleep(0.05)\n"
+GATE = "import os, time\nfor _ in range(3000): os.path.exists('/data/go') or time.sleep(0.05)\n"
 COUNT_IN_TWO = f"{COUNT.format(n=15, pause=0.1)}{GATE}for i in range(15, 30): print('line', i, flush=True)\n"
 
 

@@ -274,7 +274,7 @@ def test_validate_names_every_broken_configuration(installation: Installation) -
 
 @pytest.mark.rules("LC-11")
 def test_a_configuration_that_is_running_is_not_started_a_second_time(installation: Installation) -> None:
-    installation.script("once", "import os, time\nwhile not os.path.exists('/data/go'): time.sleep(0.05)")
+    installation.script("once", "import os, time\nfor _ in range(3000): os.path.exists('/data/go') or time.sleep(0.05)")
     with ThreadPoolExecutor() as pool:
         first = pool.submit(installation.command, "run", f"{SCRIPT}/once")
         while not (begun := list(installation.settings.workspaces.rglob("config.json"))):
