@@ -316,8 +316,10 @@ def test_a_folder_is_a_sliced_file(lake: Storage, tmp_path: Path) -> None:
     (tmp_path / "sliced" / "1").write_text("one")
     (stored,) = lake.commit(Commit("k", files=(FileUpload(tmp_path / "sliced", "sliced"),))).files
     assert stored.is_sliced
+    (tmp_path / "got").mkdir()  # new or empty
     lake.download_file(stored.id, tmp_path / "got")
-    lake.download_file(stored.id, tmp_path / "got")
+    with pytest.raises(UserError):
+        lake.download_file(stored.id, tmp_path / "got")
     assert [(path.name, path.read_text()) for path in (tmp_path / "got").iterdir()] == [("1", "one")]
 
 
