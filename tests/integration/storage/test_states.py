@@ -96,7 +96,7 @@ def test_no_update_is_lost_and_no_row_is_there_twice_however_many_run_at_once(ur
 @pytest.mark.locations
 def test_runs_that_write_different_tables_do_not_pass_each_other_by_either(uri: str, tmp_path: Path) -> None:
     lakes = [open_storage(uri), open_storage(uri)]
-    first, second = (run_of(tmp_path, {}, name, table=f"in.c-main.{name}") for name in ("first", "second"))
+    first, second = (run_of(tmp_path, {}, name, table=f"in.c-{name}.t") for name in ("first", "second"))
     first, second = (
         Commit("first", first.tables, state=first.state),
         Commit("second", second.tables, state=second.state),
@@ -118,7 +118,7 @@ def test_runs_that_write_different_tables_do_not_pass_each_other_by_either(uri: 
         begun.result()
         with pytest.raises(OvertakenError):
             other.result()
-    assert [table.id for table in lakes[1].tables()] == ["in.c-main.first"]
+    assert [table.id for table in lakes[1].tables()] == ["in.c-first.t"]
     for lake in lakes:
         lake.close()
 
