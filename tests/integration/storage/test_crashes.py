@@ -106,6 +106,8 @@ def number_of(lake: Lake, member: tuple[str, str]) -> int:
 
 def numbers_of(lake: Lake, folder: Path) -> dict[tuple[str, str], int]:
     """How far each of those whose work is counted has come; all of their work must be there, and nothing else."""
+    # The server may still be making the commit of a process that is gone.
+    lake._connection.location.catalog.wait_for_commits()
     members = sorted({member for crowd in CROWDS for member in crowd if member[0] in COUNTED})
     numbers = {member: number_of(lake, member) for member in members}
     _check_versions(lake, folder, numbers["versions", "1"])

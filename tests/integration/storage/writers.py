@@ -233,7 +233,8 @@ def _main() -> None:
                 return
             if not pid:
                 return
-            print("ended", pid, os.waitstatus_to_exitcode(status), flush=True)
+            # At once: the next one may end, and be reported, in the middle of anything longer.
+            os.write(1, f"ended {pid} {os.waitstatus_to_exitcode(status)}\n".encode())
 
     signal.signal(signal.SIGCHLD, report)
     for line in sys.stdin:
