@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ from docker_runner_airflow.trigger_form import form_fields
 if TYPE_CHECKING:
     from airflow.sdk import DAG
 
+    from docker_runner.errors import ConfigurationError
     from docker_runner.project.component import Component, ComponentRegistry
     from docker_runner.project.configuration import Configuration, Project, Row
     from docker_runner_airflow.operators import StepOperator
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 START = datetime(2024, 1, 1, tzinfo=UTC)
 _LONGEST_NAME = 250
 _LONGEST_TAG = 100
+BROKEN_TAG = "broken"
 
 Rows = list[tuple["Row | None", dict[str, Any]]]
 
@@ -61,8 +63,12 @@ class ConfigurationDag:
         self.options: RunOptions = run_options(self.configuration, self.component)
         self.is_merged = self.options.granularity is Granularity.MERGED
 
-    def build(self) -> DAG:
+    def build(self, *, with_problems: bool = True) -> DAG:
         """The DAG.
+
+        Args:
+            with_problems: say in it what the schema finds in the configuration's files. Its tasks stay, for the runs
+                that are at work; those that begin now fail with the same words.
 
         Raises:
             ConfigurationError: it cannot be scheduled or run as the configuration says.
@@ -73,13 +79,14 @@ class ConfigurationDag:
         from docker_runner_airflow.runner_operator import RETRY_POLICY
 
         configuration, component = self.configuration, self.component
+        problems = self._problems() if with_problems else []
         schedule = None if configuration.is_disabled else self._schedule()
         dag = DAG(
             self.name,
             dag_display_name=display_name(component.definition["name"] or component.id, configuration.name),
-            description=first_line(configuration.description),
-            doc_md=_documentation(configuration),
-            tags=[component.id[:_LONGEST_TAG], component.type],
+            description=first_line(str(problems[0]) if problems else configuration.description),
+            doc_md=_documentation(configuration, problems),
+            tags=[component.id[:_LONGEST_TAG], component.type, *([BROKEN_TAG] if problems else [])],
             schedule=schedule,
             start_date=START,
             catchup=False,
@@ -104,6 +111,11 @@ class ConfigurationDag:
         # Airflow would check this itself, but then one bad cron expression would take all DAGs of the file with it.
         dag.timetable.validate()
         return dag
+
+    def _problems(self) -> list[ConfigurationError]:
+        from docker_runner.job.checks import written_problems
+
+        return list(written_problems(self.configuration, self.configuration.rows))
 
     def _schedule(self) -> Any:
         if not self.options.trigger:
@@ -245,8 +257,14 @@ def _ends(tasks: list[StepOperator]) -> list[StepOperator]:
     ]
 
 
-def _documentation(configuration: Configuration) -> str:
-    lines = [configuration.description or f"# {configuration.name}"]
+def broken_documentation(error: str) -> str:
+    """What a DAG says whose configuration cannot be run."""
+    return f"# This configuration cannot be run\n\n{error}"
+
+
+def _documentation(configuration: Configuration, problems: Sequence[ConfigurationError]) -> str:
+    lines = [broken_documentation("\n\n".join(map(str, problems)))] if problems else []
+    lines.append(configuration.description or f"# {configuration.name}")
     lines.append(
         f"Component `{configuration.component_id}`, configuration `{configuration.id}`, `{configuration.file}`"
     )

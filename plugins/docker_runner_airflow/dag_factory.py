@@ -25,7 +25,7 @@ from docker_runner.project.dag_ids import by_dag_id, collision, only_key
 from docker_runner.project.entries import FLOW_COMPONENTS, Key
 from docker_runner.project.shards import shard_count, shard_of
 from docker_runner.settings import Settings
-from docker_runner_airflow.configuration_dag import START, ConfigurationDag, storable
+from docker_runner_airflow.configuration_dag import BROKEN_TAG, START, ConfigurationDag, broken_documentation, storable
 from docker_runner_airflow.flow_dag import flow_dag
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def build_dags(settings: Settings | None = None, *, shard: int | None = None) ->
         project = Project(settings.project, branch=settings.branch, was_read=wanted is not None)
         registry = CachedRegistry(settings)
         return {
-            name: _dag_or_error(name, keys, project=project, registry=registry)
+            name: _dag_or_error(name, keys, project=project, registry=registry, is_for_task=wanted is not None)
             for name, keys in _wanted(project, wanted, shard).items()
         }
 
@@ -108,11 +108,13 @@ class CachedRegistry(ComponentRegistry):
         return self._known[component_id]
 
 
-def _dag_or_error(name: str, keys: list[Key], *, project: Project, registry: ComponentRegistry) -> DAG:
+def _dag_or_error(
+    name: str, keys: list[Key], *, project: Project, registry: ComponentRegistry, is_for_task: bool
+) -> DAG:
     key = keys[0]
     if len(keys) > 1:
         return _error_dag(name, key, collision(keys))
-    build = _builder(name, key, project=project, registry=registry)
+    build = _builder(name, key, project=project, registry=registry, is_for_task=is_for_task)
     try:
         return build()
     except RunnerError as error:
@@ -122,12 +124,14 @@ def _dag_or_error(name: str, keys: list[Key], *, project: Project, registry: Com
         return _error_dag(name, key, refused)
 
 
-def _builder(name: str, key: Key, *, project: Project, registry: ComponentRegistry) -> Callable[[], DAG]:
+def _builder(
+    name: str, key: Key, *, project: Project, registry: ComponentRegistry, is_for_task: bool
+) -> Callable[[], DAG]:
     if key[0] in FLOW_COMPONENTS:
         return lambda: flow_dag(name, project.flow(*key), branch=project.branch)
     return lambda: ConfigurationDag(
         name, project=project, registry=registry, component_id=key[0], config_id=key[1]
-    ).build()
+    ).build(with_problems=not is_for_task)
 
 
 def _error_dag(name: str, key: Key, error: str) -> DAG:
@@ -139,9 +143,9 @@ def _error_dag(name: str, key: Key, error: str) -> DAG:
 
     dag = DAG(
         name,
-        doc_md=f"# This configuration cannot be run\n\n{error}",
+        doc_md=broken_documentation(error),
         description=storable(error)[:200],
-        tags=[key[0][:_LONGEST_TAG], "broken"],
+        tags=[key[0][:_LONGEST_TAG], BROKEN_TAG],
         schedule=None,
         start_date=START,
         catchup=False,

@@ -27,8 +27,17 @@ def part_problems(configuration: Configuration, rows: Sequence[Row]) -> Iterator
         configuration: as written.
         rows: those of its rows that are looked at.
     """
-    if not configuration.rows:
-        return
+    if configuration.rows:
+        yield from written_problems(configuration, rows)
+
+
+def written_problems(configuration: Configuration, rows: Sequence[Row]) -> Iterator[ConfigurationError]:
+    """What the schema finds in the files of a configuration as they are written.
+
+    Args:
+        configuration: as written.
+        rows: those of its rows that are looked at.
+    """
     for content, file in (
         (configuration.configuration, configuration.file),
         *((row.configuration, row.file) for row in rows),

@@ -179,6 +179,30 @@ def test_an_unknown_component_and_broken_json_are_told_in_the_dags_documentation
     assert "line 1, column 2" in str(found[f"{SCRIPT}--json"].doc_md)
 
 
+@pytest.mark.parametrize("in_row", [False, True])
+def test_a_mistake_that_can_be_read_is_told_in_the_dags_documentation_and_takes_no_task_away_from_runs_at_work(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch, in_row: bool
+) -> None:
+    table = {"source": "in.c-main.t", "destination": "t.csv", "columns": ["{{columns}}"]}
+
+    def configured(table: dict[str, Any]) -> Any:
+        content = {"storage": {"input": {"tables": [table]}}}
+        rows = {"one": content, "two": {}} if in_row else None
+        installation.configuration("main", {} if in_row else content, rows=rows)
+        return dags(installation)[f"{SCRIPT}--main"]
+
+    sound, broken = configured(table), configured({**table, "colums": ["a"]})
+    assert "broken" not in sound.tags
+    assert "broken" in broken.tags
+    problem = "storage.input.tables[0]: Unknown key 'colums'; did you mean 'columns'?"
+    assert f"config.json:1: {problem}" in str(broken.doc_md)
+    assert f"config.json:1: {problem}" in str(broken.description)
+    assert broken.task_ids == sound.task_ids
+    monkeypatch.setenv("_AIRFLOW_PARSING_CONTEXT_DAG_ID", broken.dag_id)
+    (of_task,) = dags(installation).values()
+    assert of_task.task_ids == sound.task_ids
+
+
 def test_configurations_whose_dags_would_have_one_id_become_one_that_names_them(
     installation: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
