@@ -71,5 +71,5 @@ bench: setup ## what a run costs beside a bare container and a no-op DAG, with t
 	@$(PYTHON) -m tests.benchmarks
 
 clean: ## stop Airflow and remove everything that runs have left here, Storage too; encryption keys stay
-	@if [ -x $(PYTHON) ]; then $(PYTHON) scripts/airflow_local.py down; fi
+	@if [ -x $(PYTHON) ]; then $(PYTHON) scripts/airflow_local.py down --for-good; fi
 	@if [ -d .local ]; then find .local -mindepth 1 -maxdepth 1 ! -name keys -exec rm -rf {} +; fi

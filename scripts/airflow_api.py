@@ -122,6 +122,11 @@ class AirflowApi:
         """State and times of a run."""
         return dict(self.call("GET", _run_path(dag_id, run_id)))
 
+    def running(self) -> list[tuple[str, str]]:
+        """DAG and id of the runs that are under way, a hundred at most."""
+        runs = self.call("GET", "/dags/~/dagRuns?state=running&limit=100")["dag_runs"]
+        return [(run["dag_id"], run["dag_run_id"]) for run in runs]
+
     def tasks(self, dag_id: str, run_id: str) -> list[dict[str, Any]]:
         """State and times of each task of a run."""
         return list(self.call("GET", f"{_run_path(dag_id, run_id)}/taskInstances?limit=1000")["task_instances"])

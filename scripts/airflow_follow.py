@@ -110,6 +110,7 @@ def run_and_follow(
         RunError: there is no such DAG, or its file has an error.
         ApiError: Airflow refuses the run, for example because of a wrong param.
         TimeoutError: the run has not ended in time.
+        KeyboardInterrupt: somebody pressed Ctrl-C; once there is a run, the message says that it goes on.
     """
     airflow.start()
     with airflow.api() as api:
@@ -121,11 +122,18 @@ def run_and_follow(
             console.print(f"[bold]{dag_id}[/] [dim]{api.url}/dags/{dag_id}/runs/{run_id}[/]")
         if dag["is_paused"]:
             api.set_paused(dag_id, False)
+        # Nothing is to start by its schedule because somebody tried the DAG once.
+        is_paused_again = bool(dag["is_paused"] and dag["timetable_summary"])
         try:
             state = api.wait(dag_id, run_id, timeout=timeout, look=display.look if display else None)
+        except KeyboardInterrupt:
+            how = "waits in Airflow until its DAG is switched on" if is_paused_again else "goes on in Airflow"
+            raise KeyboardInterrupt(
+                f"Run {run_id} {how}. Look at it, or mark it as failed to stop it: "
+                f"{api.url}/dags/{dag_id}/runs/{run_id} (`make up` prints user and password)."
+            ) from None
         finally:
-            # Nothing is to start by its schedule because somebody tried the DAG once.
-            if dag["is_paused"] and dag["timetable_summary"]:
+            if is_paused_again:
                 api.set_paused(dag_id, True)
         tasks = task_results(api.tasks(dag_id, run_id))
         ends = [task.ended for task in tasks if task.ended]

@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import shlex
 import sys
@@ -16,6 +17,7 @@ import time
 from typing import Any
 
 from airflow_home import AirflowStartError, LocalAirflow, Status
+from airflow_processes import can_listen
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -26,9 +28,15 @@ def main(arguments: list[str] | None = None) -> int:
     except AirflowStartError as error:
         print(error, file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        print("\nInterrupted. What has been started goes on; stop it with: make down", file=sys.stderr)
-        return 130
+    except KeyboardInterrupt as interrupt:
+        return interrupted(interrupt)
+
+
+def interrupted(interrupt: KeyboardInterrupt) -> int:
+    """Say what goes on after Ctrl-C; return the exit code."""
+    what = str(interrupt) or "Interrupted. What has been started goes on; stop it with: make down"
+    print(f"\n{what}", file=sys.stderr)
+    return 130
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -41,7 +49,8 @@ def _parser() -> argparse.ArgumentParser:
         return sub
 
     add("up", up, "start Airflow unless it runs, and say where it is")
-    add("down", down, "stop Airflow and everything that it has started")
+    down_parser = add("down", down, "stop Airflow and everything that it has started; say which runs were under way")
+    down_parser.add_argument("--for-good", action="store_true", help="its runs are given up: say nothing of them")
     add("status", status, "say whether Airflow runs and how its parts are; exit code 3 when it does not run")
     add("env", env, "print the environment for `airflow` commands, as KEY=VALUE lines for a shell")
     run_parser = add("run", run, "run a DAG, follow it, and show its component's log; exit code 1 when it fails")
@@ -67,14 +76,29 @@ def up(airflow: LocalAirflow, _options: argparse.Namespace) -> int:
         print("Airflow is running.")
     else:
         print(f"Airflow has started in {time.monotonic() - started:.1f} s.")
-    _show(airflow, now)
+    show(airflow, now)
     return 0
 
 
-def down(airflow: LocalAirflow, _options: argparse.Namespace) -> int:
-    """Stop Airflow."""
+def down(airflow: LocalAirflow, options: argparse.Namespace) -> int:
+    """Stop Airflow, and tell what was under way."""
+    runs = [] if options.for_good else _under_way(airflow)
     print("Airflow has stopped." if airflow.stop() else "Airflow was not running.")
+    if runs:
+        print("These runs were under way. They go on with the next `make up`, where their tasks have another try:")
+        print("\n".join(f"  {dag_id}  {run_id}" for dag_id, run_id in runs))
     return 0
+
+
+def _under_way(airflow: LocalAirflow) -> list[tuple[str, str]]:
+    """DAG and id of each run that is under way; none when Airflow does not answer: it can be stopped all the same."""
+    from airflow_api import ApiError
+
+    if not airflow.status().healthy:
+        return []
+    with contextlib.suppress(OSError, ApiError, AirflowStartError), airflow.api() as api:
+        return api.running()
+    return []
 
 
 def status(airflow: LocalAirflow, _options: argparse.Namespace) -> int:
@@ -83,7 +107,7 @@ def status(airflow: LocalAirflow, _options: argparse.Namespace) -> int:
     if not now.running:
         print("Airflow is not running. Start it with: make up")
         return 3
-    _show(airflow, now)
+    show(airflow, now)
     for name, state in now.components.items():
         print(f"  {name.replace('_', ' '):<14} {state}")
     if not now.healthy:
@@ -148,7 +172,12 @@ def parse_conf(conf: str, params: list[str]) -> dict[str, Any]:
     return values
 
 
-def _show(airflow: LocalAirflow, now: Status) -> None:
+def show(airflow: LocalAirflow, now: Status) -> None:
+    """Say where a running Airflow is and who may log in."""
+    port = now.url.rpartition(":")[2]
+    # Whoever talks to the usual port would talk to somebody else.
+    if airflow.port and str(airflow.port) != port and not can_listen(airflow.port):
+        print(f"  Port {airflow.port} is in use by another program; Airflow is at {port}.")
     print(f"  URL       {now.url}")
     print("  user      admin")
     print(f"  password  {airflow.password('admin')}")

@@ -10,6 +10,7 @@ from contextlib import closing
 from airflow_api import ApiError
 from airflow_follow import RunError, RunResult, run_and_follow
 from airflow_home import AirflowStartError, LocalAirflow
+from airflow_local import interrupted
 from rich.console import Console
 
 PREVIEW_ROWS = 5
@@ -31,6 +32,8 @@ def main() -> int:
     except (AirflowStartError, ApiError, RunError, TimeoutError) as error:
         print(error, file=sys.stderr)
         return 1
+    except KeyboardInterrupt as interrupt:
+        return interrupted(interrupt)
     _show_next(result, console)
     return 0 if result.succeeded else 1
 

@@ -207,12 +207,13 @@ def test_stopping_lets_a_running_task_clean_up_and_leaves_no_process(airflow: Lo
     marks = Path(airflow.environment["MARKS"])
     session, port = airflow.status().pid, int(airflow.status().url.rpartition(":")[2])
     with airflow.api() as api:
-        api.trigger("waits")
+        run_id = api.trigger("waits")
         api.set_paused("waits", False)
         deadline = time.monotonic() + 240
         while not (marks / "waiting").exists():
             assert time.monotonic() < deadline
             time.sleep(0.05)
+        assert ("waits", run_id) in api.running()
     assert airflow.stop()
     assert (marks / "killed").exists()
     assert _members(session) == []
