@@ -80,6 +80,8 @@ def judge(
     image: str,
     timeout_seconds: int,
     memory_text: str,
+    component: str = "",
+    whose: str = "",
     no_application_errors: bool = False,
     last_gelf_message: str = "",
     time_remedy: str = "",
@@ -92,6 +94,8 @@ def judge(
         image: full name of its image.
         timeout_seconds: its time limit; 0 is none.
         memory_text: its memory limit as people read it, e.g. ``256M``.
+        component: its id, which people know better than the name of its image.
+        whose: what it ran for: component, configuration and row.
         no_application_errors: the component's definition makes every failure its user's (CT-33).
         last_gelf_message: short message of its last GELF event of level warning or worse, redacted (CT-35).
         time_remedy: what its user can do about its time limit, a sentence.
@@ -105,10 +109,10 @@ def judge(
     """
     name = printable_image(image)
     container = FailedContainer(outcome.container_id, name, outcome.exit_code, outcome.stdout_tail, outcome.stderr_tail)
+    subject = f"Component {component} ({name})" if component else f"Component {name}"
     if outcome.oom_killed:
         raise OutOfMemoryError(
-            f"Component {name} is out of memory: it needs more than its limit of {memory_text}. "
-            f"{memory_remedy}".rstrip(),
+            f"{subject} is out of memory: it needs more than its limit of {memory_text}. {memory_remedy}".rstrip(),
             container,
         )
     if outcome.exit_code == 0:
@@ -116,12 +120,11 @@ def judge(
     if outcome.exit_code in _KILLED:
         if outcome.timed_out or 0 < timeout_seconds <= outcome.seconds:
             raise TimeLimitError(
-                f"Component {name} exceeded the timeout of {timeout_seconds} seconds and was stopped. "
-                f"{time_remedy}".rstrip(),
+                f"{subject} exceeded the timeout of {timeout_seconds} seconds and was stopped. {time_remedy}".rstrip(),
                 container,
             )
         raise FailedComponentError(
-            f"Component {name} was terminated (exit code {outcome.exit_code}). It possibly ran out of memory; "
+            f"{subject} was terminated (exit code {outcome.exit_code}). It possibly ran out of memory; "
             f"its limit is {memory_text}. {memory_remedy}".rstrip(),
             container,
         )
@@ -129,6 +132,8 @@ def judge(
     if outcome.exit_code == 1:
         raise FailedComponentError(message, container)
     text = f"{name} container '{outcome.container_id[:12]}' failed: ({outcome.exit_code}) {message}"
+    if whose:
+        text += f" [{whose}]"
     raise (FailedComponentError if no_application_errors else CrashedComponentError)(text, container)
 
 

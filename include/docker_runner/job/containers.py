@@ -178,11 +178,14 @@ def start_and_wait(
 def judge_stage(run: StageRun, outcome: ContainerOutcome, *, last_gelf_message: str = "") -> None:
     """Return if the component did its work, raise what it deserves if not; see :func:`judge`."""
     component = run.stage.component
+    whose = run.row.title if run.stage.is_main else f"{component.id} in {run.row.title}"
     judge(
         outcome,
         image=run.image.reference,
         timeout_seconds=run.time_limit,
         memory_text=memory_limit(run.stage, run.row),
+        component=component.id,
+        whose=whose,
         no_application_errors=component.no_application_errors,
         last_gelf_message=last_gelf_message,
         time_remedy=_time_remedy(run),

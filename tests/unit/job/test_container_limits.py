@@ -13,7 +13,7 @@ from tests.builders import ProjectBuilder
 from docker_runner.engine.containers import ContainerOutcome
 from docker_runner.engine.images import PreparedImage
 from docker_runner.interface.data_folder import DataFolder
-from docker_runner.interface.result import FailedComponentError, OutOfMemoryError
+from docker_runner.interface.result import CrashedComponentError, FailedComponentError, OutOfMemoryError
 from docker_runner.job.containers import (
     StageRun,
     container_name,
@@ -84,7 +84,21 @@ def test_who_meets_a_limit_is_told_what_raises_it(
     run = StageRun(row.main, built.job(), row, DataFolder(tmp_path), tmp_path, image)
     with pytest.raises(FailedComponentError) as told:
         judge_stage(run, ContainerOutcome("id", 137, oom, False, seconds, "", ""))
+    assert str(told.value).startswith("Component vendor.ex-foo (image:1) ")
     assert str(told.value).endswith(remedy)
+
+
+@pytest.mark.rules("CT-33")
+def test_a_crash_names_its_configuration_behind_the_words_of_the_component(
+    built: ProjectBuilder, tmp_path: Path
+) -> None:
+    row = resolved(built, {})
+    image = PreparedImage("vendor/image:1", "sha256:1")
+    run = StageRun(row.main, built.job(), row, DataFolder(tmp_path), tmp_path, image)
+    with pytest.raises(CrashedComponentError) as told:
+        judge_stage(run, ContainerOutcome("id", 2, False, False, 1.0, "", "Backend fell over"))
+    assert str(told.value) == f"image:1 container 'id' failed: (2) Backend fell over [{row.title}]"
+    assert row.title.startswith("vendor.ex-foo/")
 
 
 @pytest.mark.rules("CT-11", "CT-12", "CF-14", "D9", "PR-9")
