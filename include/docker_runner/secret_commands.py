@@ -86,6 +86,9 @@ def encrypt(
         if not plain:
             raise UserError("There is no value on standard input.")
         print(encryptor.encrypt_value(plain, given, kind=kind))
+        if not definition:
+            # A definition may be written with its secrets in it from the beginning.
+            _warn_if_unregistered(component, settings)
         return
     from docker_runner.documents import read_json
     from docker_runner.job.secret_checks import unsealed_notes
@@ -104,6 +107,21 @@ def encrypt(
     for file in files:
         for note in unsealed_notes(read_json(file.path), files=[file.path]):
             print(f"note: {note}")
+
+
+def _warn_if_unregistered(component: str, settings: Settings) -> None:
+    """Say that no run can read a cipher yet: its component may be registered later, or its id is misspelt."""
+    from docker_runner.errors import NotFoundError
+    from docker_runner.project.component import ComponentRegistry
+    from docker_runner.terminal_text import printable
+
+    try:
+        ComponentRegistry(settings.components).get(component)
+    except NotFoundError as error:
+        print(f"Warning: only this component can read the value. {printable(str(error))}", file=sys.stderr)
+    except ConfigurationError:
+        # It is there; `validate` tells what is wrong with its definition.
+        return
 
 
 def _refuse_others(option: str, others: Mapping[str, Any]) -> None:

@@ -31,6 +31,17 @@ def test_a_value_from_standard_input_becomes_a_cipher_and_stays_off_the_screen(c
     assert done.exit_code == 0
     assert value_of({"#a": done.stdout.strip()}, Scope("vendor.ex-foo")) == {"#a": "hunter2"}
     assert "hunter2" not in done.output
+    assert done.stderr == ""
+
+
+def test_a_value_for_a_component_that_nobody_has_registered_comes_with_a_warning(command: Command) -> None:
+    done = command("encrypt", "--component", "vendor.ex-fo", "--value", input="hunter2\n")
+    assert done.exit_code == 0
+    assert is_cipher(done.stdout.strip())
+    assert len(done.stderr.splitlines()) == 1
+    assert "'vendor.ex-fo' is not registered" in done.stderr
+    assert "Did you mean vendor.ex-foo?" in done.stderr
+    assert command("encrypt", "--component", "vendor.new", "--definition", "--value", input="x").stderr == ""
 
 
 def test_a_secret_of_several_lines_keeps_its_own_last_line_end(command: Command) -> None:
