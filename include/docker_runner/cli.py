@@ -93,6 +93,7 @@ def run(
 ) -> None:
     """Run a configuration in this process: the same steps as its DAG."""
     from docker_runner.encryption import Scope
+    from docker_runner.job.interruption import interruption_told
     from docker_runner.job.job_events import resolving
     from docker_runner.job.request import JobRequest
     from docker_runner.job.resolution import resolve_job
@@ -135,7 +136,14 @@ def run(
             features=settings.features,
             vault=settings.vault,
         )
-    result = run_job(job, tools, on_step=_report_step)
+    done: set[tuple[str, str]] = set()
+
+    def report(row_id: str, step: str, seconds: float) -> None:
+        done.add((row_id, step))
+        _report_step(row_id, step, seconds)
+
+    with interruption_told(job, done):
+        result = run_job(job, tools, on_step=report)
     for name, manifest in result.manifests.items():
         if name.endswith("unload_output"):
             _report_output(manifest)

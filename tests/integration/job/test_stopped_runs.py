@@ -46,6 +46,9 @@ def test_a_run_that_is_told_to_end_leaves_no_container_and_no_secret_behind(
         said = process.stderr.read()
     assert process.returncode == 128 + number
     assert "Traceback" not in said
+    if number is signal.SIGINT:
+        assert "\nStopping the container ...\n" in said
+        assert said.endswith("The run was stopped. Nothing was stored.\n")
     assert time.monotonic() - started < 55  # its component would end by itself then
     assert running(name) == []
     assert installation.workspaces == []
