@@ -84,7 +84,7 @@ class ConfigurationDag:
         dag = DAG(
             self.name,
             dag_display_name=display_name(component.definition["name"] or component.id, configuration.name),
-            description=first_line(str(problems[0]) if problems else configuration.description),
+            description=first_line(_short(problems[0]) if problems else configuration.description),
             doc_md=_documentation(configuration, problems),
             tags=[component.id[:_LONGEST_TAG], component.type, *([BROKEN_TAG] if problems else [])],
             schedule=schedule,
@@ -255,6 +255,11 @@ def _ends(tasks: list[StepOperator]) -> list[StepOperator]:
         *[task for task in tasks if not task.step.on_failure][-1:],
         *[task for task in tasks if task.step.on_failure],
     ]
+
+
+def _short(problem: ConfigurationError) -> str:
+    """A problem without its file, whose path can be longer than a DAG's description."""
+    return f"{problem.key}: {problem.problem}" if problem.key else problem.problem
 
 
 def broken_documentation(error: str) -> str:

@@ -90,7 +90,7 @@ def test_an_export_finds_the_rows_of_the_next_load_also_when_the_clock_was_set_b
         def now(cls, tz: tzinfo | None = None) -> Earlier:
             return cls(2020, 1, 1, tzinfo=tz)
 
-    monkeypatch.setattr("docker_runner.storage.lake.load.datetime", Earlier)
+    monkeypatch.setattr("docker_runner.storage.lake.import_dates.datetime", Earlier)
     load("id\n2\n", incremental=True)
     assert lake.table(ID).last_import_date > state
     assert rows(changed_since=state) == [["2"]]
