@@ -115,6 +115,7 @@ def test_an_application_error_is_tried_again_and_starts_from_a_clean_folder(runn
     assert running.installation.rows("out.c-main.retried") == [{"n": "1"}]
 
 
+@pytest.mark.thorough
 @pytest.mark.rules("OM-17", "OM-100", "OM-103", "LC-36", "LC-37", "LC-46")
 def test_a_row_that_fails_leaves_its_tables_with_write_always_and_the_run_stays_failed(running: Running) -> None:
     writes = "open('/data/out/tables/log.csv', 'w').write('line\\nbegun\\n')\n"

@@ -136,6 +136,7 @@ def test_a_component_that_fails_after_long_gives_its_message(running: Running) -
     assert log(running, dag, run).count("No such account.") == 2, "once as its line, once as the message"
 
 
+@pytest.mark.thorough
 @pytest.mark.rules("CT-12", "CT-31")
 def test_the_time_limit_holds_also_while_no_worker_is_there(running: Running) -> None:
     running.installation.script("endless", "import time; time.sleep(300)", runtime={"process_timeout": 12})
