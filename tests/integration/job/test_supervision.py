@@ -386,6 +386,7 @@ print("done", flush=True)
 """
 
 
+@pytest.mark.thorough
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_a_worker_that_was_suspended_too_long_does_not_stop_what_the_next_attempt_follows(
     make: Callable[..., Run], engine: Engine, tmp_path: Path
