@@ -29,12 +29,13 @@ from docker_runner_airflow.api.job_models import (
 )
 from docker_runner_airflow.api.job_reports import Reports
 from docker_runner_airflow.api.job_results import read_reports, result_of
-from docker_runner_airflow.api.job_status import Status, on_error, status_of
+from docker_runner_airflow.api.job_status import ASKED_TO_END, Status, on_error, status_of
 from docker_runner_airflow.api.own_dags import OwnDags
 from docker_runner_airflow.api.starters import token_id_of
 from docker_runner_airflow.jobs_dag import JOBS_DAG
 
 if TYPE_CHECKING:
+    from airflow.models import DagRun
     from sqlalchemy.orm import Session
     from starlette.requests import Request
 
@@ -110,7 +111,7 @@ def job_summary(run: RunRecord, note: str, request: Request) -> JobSummary:
     component, config = _component_and_config(run, conf, dags)
     token = token_id_of(run)
     branch = dags.branch_id_of(_text(conf, "branch") or "" if run.dag_id == JOBS_DAG else "")
-    asked_to_end = status in (Status.TERMINATING, Status.TERMINATED, Status.CANCELLED)
+    asked_to_end = status in ASKED_TO_END
     size = _text(_map(conf, "backend"), "containerType") or _text(_map(conf, "backend"), "type")
     return JobSummary(
         id=job_id_of(run),  # type: ignore[arg-type]
@@ -156,6 +157,17 @@ def duration_seconds(start: datetime | None, end: datetime | None) -> int | None
 def conf_of_run(run: RunRecord) -> Mapping[str, Any]:
     """The conf of a DAG run, which anybody may have written."""
     return run.conf if isinstance(run.conf, Mapping) else {}
+
+
+def status_of_run(run: DagRun) -> Status:
+    """The status of the job that a DAG run is."""
+    return status_of(
+        state=str(run.state),
+        start=run.start_date,
+        conf=conf_of_run(run),
+        note=run.note or "",
+        clear_number=run.clear_number,
+    )
 
 
 def _component_and_config(run: RunRecord, conf: Mapping[str, Any], dags: OwnDags) -> tuple[str, str]:

@@ -42,6 +42,10 @@ class Status(StrEnum):
         return self in (Status.CREATED, Status.WAITING, Status.PROCESSING)
 
 
+ASKED_TO_END = frozenset({Status.TERMINATING, Status.TERMINATED, Status.CANCELLED})
+"""The statuses of jobs that somebody has asked to end."""
+
+
 def status_of(*, state: str, start: datetime | None, conf: Mapping[str, Any], note: str, clear_number: int) -> Status:
     """The status of a job.
 

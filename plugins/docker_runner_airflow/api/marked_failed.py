@@ -6,9 +6,9 @@ import threading
 from typing import TYPE_CHECKING
 
 from docker_runner_airflow.api.beginnings import Beginning
-from docker_runner_airflow.api.job_documents import conf_of_run
+from docker_runner_airflow.api.job_documents import status_of_run
 from docker_runner_airflow.api.job_parts import may_be_flow
-from docker_runner_airflow.api.job_status import Status, status_of
+from docker_runner_airflow.api.job_status import ASKED_TO_END
 from docker_runner_airflow.api.terminating import stop_what_flow_started
 
 if TYPE_CHECKING:
@@ -43,11 +43,4 @@ def stop_with_flow(run: DagRun, settings: Settings) -> None:
 
 def _is_terminated(run: DagRun) -> bool:
     """Whether this is the work of ``POST /jobs/{id}/terminate``, which stops the parts itself."""
-    status = status_of(
-        state=str(run.state),
-        start=run.start_date,
-        conf=conf_of_run(run),
-        note=run.note or "",
-        clear_number=run.clear_number,
-    )
-    return status in (Status.TERMINATING, Status.TERMINATED, Status.CANCELLED)
+    return status_of_run(run) in ASKED_TO_END

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from docker_runner_airflow.api.errors import ApiError
-from docker_runner_airflow.api.job_documents import conf_of_run
-from docker_runner_airflow.api.job_status import note_of_termination, status_of
+from docker_runner_airflow.api.job_documents import status_of_run
+from docker_runner_airflow.api.job_status import note_of_termination
 from docker_runner_airflow.api.left_behind import LeftBehind
 
 if TYPE_CHECKING:
@@ -60,13 +60,7 @@ def stop_run(session: Session, run: DagRun, who: str) -> LeftBehind | None:
     from airflow.models import Log
     from airflow.models.dagbag import DBDagBag
 
-    status = status_of(
-        state=str(run.state),
-        start=run.start_date,
-        conf=conf_of_run(run),
-        note=run.note or "",
-        clear_number=run.clear_number,
-    )
+    status = status_of_run(run)
     if not status.can_be_terminated:
         raise ApiError(400, f"Only jobs that are waiting or processing can be terminated, and this one is {status}.")
     dag = DBDagBag().get_dag_for_run(run, session=session)
